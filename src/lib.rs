@@ -1,0 +1,5 @@
+//! sobre
+
+pub mod clock;
+pub mod random;
+pub mod secret;
