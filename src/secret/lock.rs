@@ -38,9 +38,8 @@ impl Region {
             return Self { start: NonNull::dangling(), mapped: 0, locked: false };
         }
         // SAFETY: a new private anonymous mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), mapped, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-        };
+        let start =
+            unsafe { mmap_anonymous(ptr::null_mut(), mapped, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
         let start = start.ok().and_then(|address| NonNull::new(address.cast::<u8>()));
         let Some(start) = start else {
             // An allocation that fails aborts everywhere else in a Rust program too.

@@ -1,0 +1,1 @@
+//! Which PEM files give a key, and why others don't.
