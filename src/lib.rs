@@ -10,3 +10,4 @@ pub mod oaep;
 pub mod provider;
 pub mod random;
 pub mod secret;
+pub mod xts;
