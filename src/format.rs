@@ -21,6 +21,7 @@ pub use labels::{LabelError, Labels};
 pub use page::{PAGE_LEN, Page, RECORD_LEN, RECORDS_PER_PAGE, Record, Tag, page_len};
 pub use schedule::{Keys, LayerKeys};
 pub use section::{Entry, Section};
+pub(crate) use section::{MAX_ENTRIES, MAX_SET};
 pub use trailer::{FOOTER_LEN, Footer, INDEX_ENTRY_LEN, Index, Shape};
 
 /// Bytes before the body: both heads.

@@ -2,6 +2,8 @@
 
 mod aead;
 pub mod clock;
+pub mod engine;
+pub mod format;
 mod integrity;
 pub mod io;
 mod kdf;
@@ -11,3 +13,5 @@ pub mod provider;
 pub mod random;
 pub mod secret;
 pub mod xts;
+
+pub use engine::{Engine, Error, ErrorKind};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq;
+
 use crate::format::{Fault, FormatError, HeaderHash, Part};
 use crate::kdf;
 use crate::random::{Random, RandomError};
@@ -82,7 +84,7 @@ impl LayerSecret {
         }
         let mut found = [0; TAG_LEN];
         found.copy_from_slice(blob.expose().get(..TAG_LEN).unwrap_or_default());
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(&found, &context_tag(layer, hash))) {
+        if !bool::from(found.as_slice().ct_eq(&context_tag(layer, hash))) {
             return Err(error(Fault::Foreign));
         }
         let secret = Self { layer, blob };
@@ -128,7 +130,7 @@ fn context_tag(layer: Layer, hash: &HeaderHash) -> [u8; TAG_LEN] {
 fn equal_halves(secret: &[u8]) -> bool {
     let key = secret.get(..XTS_KEY_LEN).unwrap_or_default();
     let (data, tweak) = key.split_at(key.len() / 2);
-    subtle::ConstantTimeEq::ct_eq(data, tweak).into()
+    data.ct_eq(tweak).into()
 }
 
 const TAG_LEN: usize = 32;

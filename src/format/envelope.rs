@@ -100,6 +100,10 @@ impl Envelope {
         let mut items = Fields::new(Part::Envelope, public);
         while !items.is_empty() {
             let kind = items.u16()?;
+            // The zero fill must not pass for items.
+            if kind & !CRITICAL == 0 {
+                return Err(items.error(Fault::Range { field: "item type", value: kind.into() }));
+            }
             if kind & CRITICAL != 0 {
                 return Err(items.error(Fault::Unsupported { field: "critical item", value: kind.into() }));
             }

@@ -85,31 +85,32 @@ impl Header {
             return Err(fields.error(Fault::Unsupported { field: "version", value: version.into() }));
         }
         let kind = fields.u8()?;
-        match kind {
-            KIND_SNAPSHOT => {}
-            2 | 3 => return Err(fields.error(Fault::Unsupported { field: "kind", value: kind.into() })),
-            _ => return Err(fields.error(Fault::Range { field: "kind", value: kind.into() })),
+        if kind != KIND_SNAPSHOT {
+            return Err(fields.error(Fault::Unsupported { field: "kind", value: kind.into() }));
         }
         let suite = fields.u8()?;
         let suite = Suite::from_code(suite)
             .ok_or_else(|| fields.error(Fault::Unsupported { field: "suite", value: suite.into() }))?;
+        // What a critical bit announces may change the rules for every field behind it.
+        let critical =
+            u32::from_le_bytes(*bytes.get(CRITICAL_AT..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; 4]));
+        if critical != 0 {
+            return Err(fields.error(Fault::Unsupported { field: "critical bits", value: critical.into() }));
+        }
         let layers = fields.u8()?;
         if layers != suite.layers() {
             return Err(fields.error(Fault::Range { field: "number of layers", value: layers.into() }));
         }
         let sector = fields.u8()?;
         let sector = SectorSize::from_log2(sector)
-            .ok_or_else(|| fields.error(Fault::Range { field: "sector size 2^", value: sector.into() }))?;
+            .map_err(|_| fields.error(Fault::Range { field: "sector size 2^", value: sector.into() }))?;
         let chunk = fields.u8()?;
         let chunk = ChunkSize::from_log2(chunk)
             .ok_or_else(|| fields.error(Fault::Range { field: "chunk size 2^", value: chunk.into() }))?;
         let origin = fields.u8()?;
         let key_origin = KeyOrigin::from_code(origin)
             .ok_or_else(|| fields.error(Fault::Range { field: "key origin", value: origin.into() }))?;
-        let critical = fields.u32()?;
-        if critical != 0 {
-            return Err(fields.error(Fault::Unsupported { field: "critical bits", value: critical.into() }));
-        }
+        let _critical = fields.u32()?;
         let optional = fields.u32()?;
         let created = UnixTime(fields.u64()?);
         let id = SnapshotId(fields.array()?);
@@ -285,6 +286,7 @@ fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 const MAGIC: &[u8; 8] = b"\x89SOBRE\r\n";
 const VERSION: u16 = 1;
 const KIND_SNAPSHOT: u8 = 1;
+const CRITICAL_AT: usize = 16;
 /// base_id and base.
 const BASE_LEN: usize = 16 + 32;
 /// segment_log2 and the zeros behind it.

@@ -186,7 +186,6 @@ impl Record {
                 fields.zeros(16)?;
                 Ok(Self::Data { len, crc, tag: fields.array()? })
             }
-            KIND_BASE => Err(fields.error(Fault::Unsupported { field: "kind", value: kind.into() })),
             _ => Err(fields.error(Fault::Range { field: "kind", value: kind.into() })),
         }
     }
@@ -199,4 +198,3 @@ const MAC_AT: usize = PREFIX_LEN - MAC_LEN;
 const RESERVED_LEN: usize = 152;
 const KIND_HOLE: u8 = 0;
 const KIND_DATA: u8 = 1;
-const KIND_BASE: u8 = 2;

@@ -31,6 +31,8 @@ pub struct Section {
 /// A layer's secret wrapped under one KEK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// What wrapped it, as it stands in the file; 1 is a KEK.
+    pub kind: u8,
     /// How it was wrapped; `None` for an algorithm that this version does not know.
     pub algorithm: Option<WrapAlgorithm>,
     /// The code of the algorithm, as it stands in the file.
@@ -54,6 +56,7 @@ impl Entry {
         };
         let locators = if locator.is_empty() || locator.len() > MAX_LOCATOR { Vec::new() } else { vec![locator] };
         Self {
+            kind: ENTRY_KEK,
             algorithm: Some(algorithm),
             algorithm_code,
             thumbprint_code: THUMBPRINT_RFC7638,
@@ -65,11 +68,11 @@ impl Entry {
 
     /// Whether this version can use the entry.
     pub fn usable(&self) -> Option<WrapAlgorithm> {
-        self.algorithm.filter(|_| self.thumbprint_code == THUMBPRINT_RFC7638)
+        self.algorithm.filter(|_| self.kind == ENTRY_KEK && self.thumbprint_code == THUMBPRINT_RFC7638)
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut body = vec![ENTRY_KEK];
+        let mut body = vec![self.kind];
         body.extend_from_slice(&self.algorithm_code.to_le_bytes());
         body.push(self.thumbprint_code);
         body.extend_from_slice(self.thumbprint.as_bytes());
@@ -87,15 +90,11 @@ impl Entry {
 
     fn decode(part: Part, outer: &mut Fields<'_>) -> Result<Self, FormatError> {
         let len = outer.u16()?;
-        let body_len =
-            usize::from(len).checked_sub(2).ok_or_else(|| outer.error(Fault::Range { field: "entry length", value: len.into() }))?;
+        let body_len = usize::from(len)
+            .checked_sub(2)
+            .ok_or_else(|| outer.error(Fault::Range { field: "entry length", value: len.into() }))?;
         let mut fields = Fields::new(part, outer.bytes(body_len)?);
         let kind = fields.u8()?;
-        match kind {
-            ENTRY_KEK => {}
-            ENTRY_EPOCH => return Err(fields.error(Fault::Unsupported { field: "entry type", value: kind.into() })),
-            _ => return Err(fields.error(Fault::Range { field: "entry type", value: kind.into() })),
-        }
         let algorithm_code = fields.u16()?;
         let algorithm = match algorithm_code {
             ALG_OAEP_256 => Some(WrapAlgorithm::RsaOaep256),
@@ -123,7 +122,7 @@ impl Entry {
         if !fields.is_empty() {
             return Err(fields.error(Fault::Range { field: "entry length", value: len.into() }));
         }
-        Ok(Self { algorithm, algorithm_code, thumbprint_code, thumbprint, locators, ciphertext })
+        Ok(Self { kind, algorithm, algorithm_code, thumbprint_code, thumbprint, locators, ciphertext })
     }
 }
 
@@ -169,7 +168,7 @@ impl Section {
         let generation = fields.u64()?;
         let updated = UnixTime(fields.u64()?);
         let set = fields.text("set name length", MAX_SET)?.to_owned();
-        let source = fields.counted("source length", MAX_SOURCE)?.to_vec();
+        let source = fields.counted("source length", SOURCE_LEN)?.to_vec();
         let source_fits = source.is_empty() || (layer == Layer::Inner && source.len() == SOURCE_LEN);
         if !source_fits {
             return Err(fields.error(Fault::Range { field: "source length", value: source.len() as u64 }));
@@ -205,13 +204,11 @@ pub(crate) const MAX_ENTRIES: u8 = 8;
 /// Most bytes of a set's name.
 pub(crate) const MAX_SET: usize = 128;
 const SOURCE_LEN: usize = 32;
-const MAX_SOURCE: usize = 64;
 const MAX_LOCATORS: u8 = 4;
 const MAX_LOCATOR: usize = 512;
 const MAX_CIPHERTEXT: usize = 4096;
 const MAC_LEN: usize = 32;
 const ENTRY_KEK: u8 = 1;
-const ENTRY_EPOCH: u8 = 2;
 const ALG_OAEP_256: u16 = 1;
 const ALG_OAEP: u16 = 2;
 const THUMBPRINT_RFC7638: u8 = 1;

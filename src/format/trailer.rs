@@ -35,7 +35,8 @@ impl Shape {
     ///
     /// [`Fault::Range`] for a disk that is too long, or no multiple of a sector size of 4096.
     pub fn of(header: &Header, disk_len: u64) -> Result<Self, FormatError> {
-        let error = || FormatError { part: Part::Footer, fault: Fault::Range { field: "disk length", value: disk_len } };
+        let error =
+            || FormatError { part: Part::Footer, fault: Fault::Range { field: "disk length", value: disk_len } };
         let chunk_count = disk_len.div_ceil(header.chunk.bytes());
         let misfit = header.sector == SectorSize::Bytes4096 && !disk_len.is_multiple_of(4096);
         if disk_len > MAX_DISK_LEN || chunk_count > MAX_CHUNKS || misfit {
@@ -129,7 +130,7 @@ impl Index {
         if bytes.len() as u64 != expected {
             return Err(error(Fault::Length { found: bytes.len() as u64, expected }));
         }
-        if root(&footer.hash, bytes) != footer.root {
+        if root(&footer.hash, footer.shape.disk_len, bytes) != footer.root {
             return Err(error(Fault::Check));
         }
         let mut fields = Fields::new(Part::Index, bytes);
@@ -174,13 +175,14 @@ impl Footer {
     ///
     /// [`Fault::Range`] when the file would be longer than a `u64` can say.
     pub fn new(hash: HeaderHash, shape: Shape, data_len: u64, index: &[u8]) -> Result<Self, FormatError> {
-        let error = || FormatError { part: Part::Footer, fault: Fault::Range { field: "data length", value: data_len } };
+        let error =
+            || FormatError { part: Part::Footer, fault: Fault::Range { field: "data length", value: data_len } };
         let index_offset = BODY_OFFSET
             .checked_add(data_len)
             .and_then(|offset| offset.checked_add(shape.pages_len()))
             .ok_or_else(error)?;
         let file_len = index_offset.checked_add((index.len() + FOOTER_LEN) as u64).ok_or_else(error)?;
-        Ok(Self { shape, data_len, index_offset, file_len, root: root(&hash, index), hash })
+        Ok(Self { shape, data_len, index_offset, file_len, root: root(&hash, shape.disk_len, index), hash })
     }
 
     /// Encodes the footer with its MAC under `key`, the footer key.
@@ -266,18 +268,17 @@ impl Footer {
     /// [`Fault::Mac`].
     pub fn authenticate(self, bytes: &[u8; FOOTER_LEN], key: &SecretBytes) -> Result<Authenticated<Self>, FormatError> {
         let error = FormatError { part: Part::Footer, fault: Fault::Mac };
-        let (Some(body), Some(mac)) = (
-            bytes.get(..MAC_AT),
-            bytes.get(MAC_AT..MAC_AT + MAC_LEN).and_then(|mac| mac.first_chunk::<MAC_LEN>()),
-        ) else {
+        let (Some(body), Some(mac)) =
+            (bytes.get(..MAC_AT), bytes.get(MAC_AT..MAC_AT + MAC_LEN).and_then(|mac| mac.first_chunk::<MAC_LEN>()))
+        else {
             return Err(error);
         };
         if kdf::hmac_matches(key, &[body], mac) { Ok(Authenticated(self)) } else { Err(error) }
     }
 }
 
-fn root(hash: &HeaderHash, index: &[u8]) -> [u8; 32] {
-    kdf::sha256(&[b"sobre/1 root\0", &hash.0, index])
+fn root(hash: &HeaderHash, disk_len: u64, index: &[u8]) -> [u8; 32] {
+    kdf::sha256(&[b"sobre/1 root\0", &hash.0, &disk_len.to_le_bytes(), index])
 }
 
 const MAGIC: &[u8; 8] = b"SOBREEND";

@@ -1,0 +1,117 @@
+//! Keeping the order of the disk between workers that run ahead of each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::engine::sealer::Body;
+use crate::format::{PAGE_LEN, RECORDS_PER_PAGE, Record};
+
+/// Hands out places in the snapshot: chunk after chunk, each behind the one before.
+#[derive(Debug)]
+pub(super) struct Places {
+    next: Mutex<(u64, u64)>,
+    moved: Condvar,
+}
+
+impl Places {
+    /// Starts with chunk `first` at `offset`.
+    pub(super) fn from(first: u64, offset: u64) -> Self {
+        Self { next: Mutex::new((first, offset)), moved: Condvar::new() }
+    }
+
+    /// Waits for the turn of chunk `index` and returns the place of its `stored` bytes; `None` when the work was stopped meanwhile.
+    pub(super) fn take(&self, index: u64, stored: u64, stop: &dyn Fn() -> bool) -> Option<u64> {
+        let mut next = lock(&self.next);
+        while next.0 != index {
+            if stop() {
+                return None;
+            }
+            next = self.moved.wait_timeout(next, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let place = next.1;
+        next.0 += 1;
+        next.1 += stored;
+        // Behind the last chunk of a page stands the page.
+        if next.0 % RECORDS_PER_PAGE as u64 == 0 {
+            next.1 += PAGE_LEN as u64;
+        }
+        drop(next);
+        self.moved.notify_all();
+        Some(place)
+    }
+}
+
+/// Puts records that come in any order into pages.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    inner: Mutex<RecordsInner<'a>>,
+}
+
+#[derive(Debug)]
+struct RecordsInner<'a> {
+    body: Body<'a>,
+    next: u64,
+    early: BTreeMap<u64, Record>,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(body: Body<'a>) -> Self {
+        let next = u64::from(body.next_page()) * RECORDS_PER_PAGE as u64;
+        Self { inner: Mutex::new(RecordsInner { body, next, early: BTreeMap::new() }) }
+    }
+
+    /// Adds a record; returns a page that became full, with its number and its offset.
+    pub(super) fn add(&self, index: u64, record: Record) -> Option<(u32, u64, Vec<u8>)> {
+        let mut inner = lock(&self.inner);
+        inner.early.insert(index, record);
+        // The early ones are fewer than there are workers, so that at most one page fills up here.
+        let mut full = None;
+        loop {
+            let next = inner.next;
+            let Some(record) = inner.early.remove(&next) else { break };
+            inner.next += 1;
+            let number = inner.body.next_page();
+            if let Some((offset, page)) = inner.body.push(record) {
+                full = Some((number, offset, page));
+            }
+        }
+        full
+    }
+
+    pub(super) fn into_body(self) -> Body<'a> {
+        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).body
+    }
+}
+
+/// Knows up to where everything was written, while parts of the rest may be.
+#[derive(Debug, Default)]
+pub(super) struct Prefix {
+    inner: Mutex<(u64, BTreeMap<u64, u64>)>,
+}
+
+impl Prefix {
+    /// Says that `start..end` was written.
+    pub(super) fn add(&self, start: u64, end: u64) {
+        let mut inner = lock(&self.inner);
+        inner.1.insert(start, end);
+        loop {
+            let done = inner.0;
+            let Some(end) = inner.1.remove(&done) else { break };
+            inner.0 = end;
+        }
+    }
+
+    /// Returns how many bytes from the beginning were written without a gap.
+    pub(super) fn len(&self) -> u64 {
+        lock(&self.inner).0
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is complete when it is made: a panic elsewhere leaves a good state.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long a worker waits for its turn before it asks whether the work was stopped.
+const PATIENCE: Duration = Duration::from_millis(50);

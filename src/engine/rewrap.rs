@@ -1,0 +1,176 @@
+//! Changing who can open a snapshot: new wrapped keys in the heads, the payload untouched.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::engine::error::AtFile;
+use crate::engine::unlock::{Heads, Unlocked};
+use crate::engine::{Engine, Error, LayerPolicy, PolicyError, WrappingKey};
+use crate::format::{Entry, Fault, HEAD_LEN, Head, Layer, Part, Section};
+use crate::io::read_exact_at;
+use crate::key::Thumbprint;
+
+/// What shall change about a layer's wrapped keys.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// One more key opens the layer.
+    Add(WrappingKey),
+    /// A key no longer opens the layer in this file.
+    Remove(Thumbprint),
+    /// Nothing changes; both heads are made the same again.
+    Repair,
+    /// These keys and no others open the layer.
+    To(LayerPolicy),
+}
+
+/// What a rewrap did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewrapReport {
+    /// Generation of the layer's section now.
+    pub generation: u64,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// Keys that open the layer now, in order of preference.
+    pub keys: Vec<Thumbprint>,
+}
+
+impl Engine {
+    /// Rewraps one layer of the snapshot at `path` in place: O(1) in its size, two syncs. The old wrappers are then nowhere in
+    /// this file; older copies of it still open with the old key.
+    ///
+    /// A crash at any point leaves at least one whole head.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Policy`] when the change may not be made; [`ErrorKind::Busy`](crate::engine::ErrorKind::Busy) when another process rewraps the
+    /// same file; and as [`open`](Self::open).
+    pub fn rewrap(&self, path: &Path, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
+        let file = OpenOptions::new().read(true).write(true).open(path).at(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(crate::io::CommitError::Busy(path.to_owned()).into()),
+            Err(TryLockError::Error(error)) => return Err(Error::Io(error).at(path)),
+        }
+        self.rewrap_locked(&file, layer, change).at(path)
+    }
+
+    fn rewrap_locked(&self, file: &File, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
+        let heads = Heads::read(file)?;
+        if !Layer::of(heads.header.suite).contains(&layer) {
+            return Err(PolicyError::NoSuchLayer.into());
+        }
+        let unlocked = self.unlock(&heads, &[layer])?;
+        let (number, head) = &unlocked.head;
+        let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
+        let (section, _) = head.envelope.section(layer).ok_or_else(missing)?;
+        let report = |section: &Section, changed| RewrapReport {
+            generation: section.generation,
+            changed,
+            keys: section.entries.iter().map(|entry| entry.thumbprint).collect(),
+        };
+        if matches!(change, Change::Repair) {
+            let both = heads.agree();
+            if !both {
+                write_head(file, 1 - *number, head)?;
+            }
+            return Ok(report(section, !both));
+        }
+        let (entries, set) = self.changed_entries(section, &unlocked, change)?;
+        let generation = section.generation.checked_add(1).ok_or_else(|| {
+            Error::damaged(
+                Part::Section(layer.number()),
+                Fault::Range { field: "generation", value: section.generation },
+            )
+        })?;
+        let updated = Section {
+            layer,
+            customer: section.customer || customer_of(change),
+            generation,
+            updated: self.clock.now(),
+            set,
+            source: section.source.clone(),
+            entries,
+        };
+        let (_, keys) = unlocked.layers.first().ok_or_else(missing)?;
+        let bytes = updated.seal(&keys.envelope);
+        let report = report(&updated, true);
+        let fresh = Head { header: head.header.clone(), envelope: head.envelope.replacing(updated, bytes)? };
+        // Another program that does not know the lock may have written meanwhile.
+        if Heads::read(file)?.best().1 != heads.best().1 {
+            return Err(Error::SourceChanged("changed while it was rewrapped"));
+        }
+        write_head(file, 1 - *number, &fresh)?;
+        write_head(file, *number, &fresh)?;
+        Ok(report)
+    }
+
+    fn changed_entries(
+        &self,
+        section: &Section,
+        unlocked: &Unlocked,
+        change: &Change,
+    ) -> Result<(Vec<Entry>, String), Error> {
+        let (secret, _) = unlocked
+            .layers
+            .first()
+            .ok_or_else(|| Error::damaged(Part::Section(section.layer.number()), Fault::Truncated))?;
+        match change {
+            Change::Add(key) => {
+                check_owner(section, key)?;
+                let mut entries = section.entries.clone();
+                if entries.iter().any(|entry| entry.thumbprint == key.version.thumbprint) {
+                    return Err(PolicyError::SameKeyTwice.into());
+                }
+                if entries.len() >= usize::from(crate::format::MAX_ENTRIES) {
+                    return Err(PolicyError::KeyCount(entries.len() + 1).into());
+                }
+                entries.extend(self.wrap(&LayerPolicy::new(vec![key.clone()])?, secret)?);
+                Ok((entries, section.set.clone()))
+            }
+            Change::Remove(thumbprint) => {
+                let mut entries = section.entries.clone();
+                entries.retain(|entry| entry.thumbprint != *thumbprint);
+                if entries.len() == section.entries.len() {
+                    return Err(PolicyError::NoSuchEntry.into());
+                }
+                if entries.is_empty() {
+                    return Err(PolicyError::LastKey.into());
+                }
+                Ok((entries, section.set.clone()))
+            }
+            Change::To(keys) => {
+                for key in &keys.keys {
+                    check_owner(section, key)?;
+                }
+                Ok((self.wrap(keys, secret)?, keys.set.clone()))
+            }
+            Change::Repair => Ok((section.entries.clone(), section.set.clone())),
+        }
+    }
+}
+
+/// A disk sealed for a customer's key never goes back to the platform's (R6).
+fn check_owner(section: &Section, key: &WrappingKey) -> Result<(), PolicyError> {
+    if section.customer && !key.version.customer { Err(PolicyError::CustomerToPlatform) } else { Ok(()) }
+}
+
+fn customer_of(change: &Change) -> bool {
+    match change {
+        Change::Add(key) => key.version.customer,
+        Change::To(keys) => keys.customer(),
+        Change::Remove(_) | Change::Repair => false,
+    }
+}
+
+/// Writes a head, makes it durable, and reads it back.
+fn write_head(file: &File, number: u8, head: &Head) -> Result<(), Error> {
+    let offset = u64::from(number) * HEAD_LEN as u64;
+    let bytes = head.encode();
+    file.write_all_at(&bytes, offset)?;
+    file.sync_data()?;
+    let mut back = vec![0; HEAD_LEN];
+    read_exact_at(file, &mut back, offset)?;
+    if back == bytes { Ok(()) } else { Err(Error::damaged(Part::Head(number), Fault::Differs)) }
+}

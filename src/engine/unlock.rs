@@ -1,0 +1,232 @@
+//! From heads to keys: which head counts, which key unwraps each layer (SPEC §9, steps 1, 2, 4 to 6).
+
+use std::fmt;
+
+use crate::engine::{Engine, Error};
+use crate::format::{Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section};
+use crate::io::{ReadAt, read_exact_at};
+use crate::provider::{ProviderErrorKind, WrappedKey};
+
+/// Something that did not stop an operation but should be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// One head is damaged; the other one served.
+    HeadDamaged {
+        /// 0 for head A, 1 for head B.
+        head: u8,
+    },
+    /// A rewrap was interrupted between the heads.
+    RewrapUnfinished,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HeadDamaged { head } => write!(
+                f,
+                "head {} is damaged, the other one served; mend it with: sobre rewrap --repair",
+                if *head == 0 { 'A' } else { 'B' }
+            ),
+            Self::RewrapUnfinished => f.write_str("a rewrap was interrupted; finish it with: sobre rewrap --repair"),
+        }
+    }
+}
+
+/// Both heads as they were read; at least one is usable.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// Usable heads with their number, the one with the higher generation first.
+    usable: Vec<(u8, Head)>,
+    pub(super) header: Header,
+    pub(super) hash: HeaderHash,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Heads {
+    /// Reads both heads from the beginning of a snapshot.
+    pub(super) fn read<R: ReadAt + ?Sized>(source: &R) -> Result<Self, Error> {
+        let size = source.size()?;
+        let mut bytes = vec![0; 2 * HEAD_LEN];
+        let have = usize::try_from(size).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.truncate(have);
+        read_exact_at(source, &mut bytes, 0)?;
+        Self::parse(&bytes)
+    }
+
+    /// Parses both heads from `bytes`, the beginning of a snapshot.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let (a, b) = bytes.split_at_checked(HEAD_LEN).unwrap_or((bytes, &[]));
+        let mut usable = Vec::new();
+        let mut warnings = Vec::new();
+        let mut faults = Vec::new();
+        for (number, bytes) in [(0, a), (1, b)] {
+            match Head::decode(bytes, number) {
+                Ok(head) => usable.push((number, head)),
+                Err(error) => {
+                    warnings.push(Warning::HeadDamaged { head: number });
+                    faults.push(error);
+                }
+            }
+        }
+        if let [(_, first), (_, second)] = usable.as_slice() {
+            if first.header != second.header {
+                return Err(Error::damaged(Part::Header, Fault::Differs));
+            }
+            if first.envelope.generation != second.envelope.generation {
+                warnings.push(Warning::RewrapUnfinished);
+            } else if first != second {
+                warnings.push(Warning::HeadDamaged { head: 1 });
+            }
+        }
+        usable.sort_by_key(|(number, head)| (std::cmp::Reverse(head.envelope.generation), *number));
+        let Some((_, best)) = usable.first() else {
+            // A head with a good check hash that this version can't read is not a damaged one.
+            faults.sort_by_key(|fault| !fault.is_unsupported());
+            let not_a_snapshot = Error::damaged(Part::Head(0), Fault::Magic);
+            return Err(faults.into_iter().next().map_or(not_a_snapshot, Error::from));
+        };
+        let header = best.header.clone();
+        Ok(Self { hash: header.hash(), header, usable, warnings })
+    }
+
+    /// Takes one head, a sidecar's or an object's, as both.
+    pub(super) fn single(bytes: &[u8]) -> Result<Self, Error> {
+        let head = Head::decode(bytes, 0)?;
+        let header = head.header.clone();
+        Ok(Self { hash: header.hash(), header, usable: vec![(0, head)], warnings: Vec::new() })
+    }
+
+    /// Returns the head that counts, and its number.
+    pub(super) fn best(&self) -> (u8, &Head) {
+        self.usable.first().map(|(number, head)| (*number, head)).expect("the constructors keep at least one")
+    }
+
+    /// Whether both heads are usable and the same.
+    pub(super) fn agree(&self) -> bool {
+        matches!(self.usable.as_slice(), [(_, first), (_, second)] if first == second)
+    }
+}
+
+/// The layers that were opened.
+#[derive(Debug)]
+pub(super) struct Unlocked {
+    /// The head whose sections verified: number and contents.
+    pub(super) head: (u8, Head),
+    pub(super) layers: Vec<(LayerSecret, LayerKeys)>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Unlocked {
+    /// Derives the keys of the payload; all layers must be there.
+    pub(super) fn keys(&self) -> Result<Keys, Error> {
+        Keys::derive(self.head.1.header.suite, &self.layers)
+            .ok_or_else(|| Error::damaged(Part::Envelope, Fault::Truncated))
+    }
+}
+
+impl Engine {
+    /// Opens `layers` of a snapshot: one unwrap request each, from the best head; the other head serves when this one's
+    /// contents turn out damaged.
+    pub(super) fn unlock(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
+        let mut first_error = None;
+        for (number, head) in &heads.usable {
+            match self.unlock_head(head, &heads.hash, layers) {
+                Ok(layers) => {
+                    let mut warnings = heads.warnings.clone();
+                    if first_error.is_some() {
+                        warnings.retain(|warning| *warning != Warning::RewrapUnfinished);
+                        warnings.push(Warning::HeadDamaged { head: 1 - *number });
+                    }
+                    return Ok(Unlocked { head: (*number, head.clone()), layers, warnings });
+                }
+                // A refusal and an outage end it: asking again with older bytes could get round a decision.
+                Err(error) if !could_be_damage(&error) => return Err(first_error.unwrap_or(error)),
+                Err(error) => {
+                    // The same wrapped key again would be the same answer.
+                    if heads.agree() {
+                        return Err(error);
+                    }
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        Err(first_error.unwrap_or_else(|| Error::damaged(Part::Envelope, Fault::Truncated)))
+    }
+
+    fn unlock_head(
+        &self,
+        head: &Head,
+        hash: &HeaderHash,
+        layers: &[Layer],
+    ) -> Result<Vec<(LayerSecret, LayerKeys)>, Error> {
+        if !self.only.is_empty() {
+            let named = |section: &Section| section.entries.iter().any(|entry| self.only.contains(&entry.thumbprint));
+            if !head.envelope.sections().any(named) {
+                let wanted = head.envelope.sections().flat_map(wanted_keys).collect();
+                return Err(Error::KeyNotWanted { wanted });
+            }
+        }
+        let mut opened = Vec::new();
+        for &layer in layers {
+            let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
+            let (section, bytes) = head.envelope.section(layer).ok_or_else(missing)?;
+            let blob = self.unwrap(section)?;
+            let secret = LayerSecret::from_blob(layer, hash, blob)?;
+            let keys = LayerKeys::derive(&secret, hash);
+            section.clone().authenticate(bytes, &keys.envelope)?;
+            opened.push((secret, keys));
+        }
+        Ok(opened)
+    }
+
+    /// Unwraps a section's secret with the first of its keys that a vault holds, or with the one that the operator named.
+    fn unwrap(&self, section: &Section) -> Result<crate::secret::SecretBytes, Error> {
+        let cx = self.context();
+        let overridden = section.entries.iter().any(|entry| self.only.contains(&entry.thumbprint));
+        for entry in &section.entries {
+            let Some(algorithm) = entry.usable() else { continue };
+            if overridden && !self.only.contains(&entry.thumbprint) {
+                continue;
+            }
+            for provider in &self.providers {
+                let version = match provider.find(&entry.thumbprint, &cx) {
+                    Ok(version) => version,
+                    Err(error) if error.kind == ProviderErrorKind::NotFound => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let wrapped = WrappedKey {
+                    thumbprint: entry.thumbprint,
+                    id: version.id,
+                    algorithm,
+                    ciphertext: entry.ciphertext.clone(),
+                };
+                match provider.unwrap_key(&wrapped, &cx) {
+                    Ok(secret) => return Ok(secret),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Err(Error::KeyMissing {
+            layer: section.layer,
+            wanted: wanted_keys(section).collect(),
+            searched: self.providers.iter().map(|provider| provider.name().to_string()).collect(),
+        })
+    }
+}
+
+fn wanted_keys(section: &Section) -> impl Iterator<Item = String> {
+    section.entries.iter().map(|entry| {
+        let short = entry.thumbprint.short();
+        entry.locators.first().map_or(format!("jkt:{short}"), |locator| format!("{locator} (jkt:{short})"))
+    })
+}
+
+fn could_be_damage(error: &Error) -> bool {
+    match error {
+        // An interrupted rewrap to another key leaves the older wrapper in one head.
+        Error::Format(_) | Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => true,
+        Error::Provider(error) => error.kind == ProviderErrorKind::UnwrapFailed,
+        _ => false,
+    }
+}
