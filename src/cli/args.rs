@@ -1,0 +1,399 @@
+//! The grammar of the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::exit;
+use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
+
+/// sealed disk snapshots whose keys you can still find in ten years
+#[derive(Debug, Parser)]
+#[command(name = "sobre", version, about, override_usage = "sobre <COMMAND> [OPTIONS]", after_help = START,
+    disable_help_subcommand = false, subcommand_help_heading = "Commands", arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Folder of the configuration and the vaults
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Use this configured vault only
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) vault: Option<String>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write the JSON object to a file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How to show progress
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) progress: ProgressKind,
+    /// Time for every operation on a vault
+    #[arg(long, global = true, default_value = "2m", value_name = "TIME")]
+    pub(crate) deadline: Timeout,
+    /// Read the vault's passphrase from a file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Read the vault's passphrase from the output of a command
+    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "passphrase_file")]
+    pub(crate) passphrase_command: Option<String>,
+    /// Read the vault's passphrase from a file descriptor
+    #[arg(long, global = true, value_name = "N", conflicts_with_all = ["passphrase_file", "passphrase_command"])]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressKind {
+    /// A bar where standard error is a terminal
+    #[default]
+    Auto,
+    /// JSON lines on standard error
+    Json,
+    /// Not at all
+    None,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Seal a disk into a snapshot
+    #[command(visible_alias = "backup", alias = "encrypt")]
+    Seal(SealArgs),
+    /// Open a snapshot: verify and decrypt it
+    #[command(aliases = ["decrypt", "restore"])]
+    Open(OpenArgs),
+    /// Check every byte of snapshots
+    #[command(alias = "check")]
+    Verify(VerifyArgs),
+    /// Show what snapshots say of themselves, without a key
+    #[command(alias = "info")]
+    Inspect(InspectArgs),
+    /// Change who can open snapshots; their data stay as they are
+    Rewrap(RewrapArgs),
+    /// Create, list, show and rotate keys
+    Key(KeyArgs),
+    /// Create vaults, back them up and restore them
+    Vault(VaultArgs),
+    /// Show the configuration that is in effect
+    Config(ConfigArgs),
+    /// Print shell completions
+    Completions(CompletionsArgs),
+    /// Write manual pages into a folder
+    Man(ManArgs),
+    /// What the exit codes mean
+    #[command(hide = true, long_about = exit::TABLE)]
+    ExitCodes,
+}
+
+/// Seals a disk.
+#[derive(Debug, Args)]
+pub(crate) struct SealArgs {
+    /// Disk image or block device; '-' is standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Snapshot to write; '-' is standard output
+    #[arg(value_name = "DST")]
+    pub(crate) target: PathBuf,
+    /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, file:PATH.pem; several times for several keys
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Encrypt twice: opening needs the customer's and the platform's key
+    #[arg(long)]
+    pub(crate) double: bool,
+    /// The platform's key of double encryption
+    #[arg(long, value_name = "KEY", requires = "double")]
+    pub(crate) platform_key: Vec<String>,
+    /// What detects tampering (double encryption has its own)
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with = "double")]
+    pub(crate) integrity: Option<Integrity>,
+    /// Bytes of a sector, one XTS data unit: 512 or 4096
+    #[arg(long, value_name = "N", default_value = "512")]
+    pub(crate) sector_size: ByteSize,
+    /// Bytes of a chunk: a power of two from 64K to 1M
+    #[arg(long, value_name = "SIZE", default_value = "256K")]
+    pub(crate) chunk_size: ByteSize,
+    /// Store holes and zeros like other data
+    #[arg(long)]
+    pub(crate) no_sparse: bool,
+    /// Write a detached manifest as well, for opening from a pipe
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Public label; anyone can read it
+    #[arg(long, value_name = "K=V")]
+    pub(crate) label: Vec<Label>,
+    /// Seal a source that is mounted or changes meanwhile
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Go on with the partial file of an interrupted run
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// With --resume: compare what was sealed with the source
+    #[arg(long, requires = "resume")]
+    pub(crate) verify_source: bool,
+    /// Replace an existing DST
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Number of threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+}
+
+/// What detects tampering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Integrity {
+    /// BLAKE3: can be checked without a key
+    Blake3,
+    /// AES-256-GMAC: NIST algorithms only
+    Gmac,
+}
+
+/// Opens a snapshot.
+#[derive(Debug, Args)]
+pub(crate) struct OpenArgs {
+    /// Snapshot; '-' is standard input and needs --manifest
+    #[arg(value_name = "SNAP")]
+    pub(crate) source: PathBuf,
+    /// File to write, or with --force a block device; '-' is standard output
+    #[arg(value_name = "DST")]
+    pub(crate) target: PathBuf,
+    /// Open with this key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Only these bytes of the disk
+    #[arg(long, value_name = "OFFSET:LENGTH")]
+    pub(crate) range: Option<DiskRange>,
+    /// Detached manifest
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Detached head with the wrapped keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) envelope: Option<PathBuf>,
+    /// Replace an existing DST, or overwrite a block device
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Number of threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+}
+
+/// Checks snapshots.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Snapshots
+    #[arg(value_name = "SNAP", required = true)]
+    pub(crate) snapshots: Vec<PathBuf>,
+    /// Look for damage without any key
+    #[arg(long)]
+    pub(crate) keyless: bool,
+    /// With --keyless: the root that the snapshot must have
+    #[arg(long, value_name = "HEX", requires = "keyless")]
+    pub(crate) root: Option<String>,
+    /// Verify with this key
+    #[arg(long, value_name = "KEY", conflicts_with = "keyless")]
+    pub(crate) key: Vec<String>,
+    /// Number of threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+}
+
+/// Shows what snapshots say of themselves.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Snapshots
+    #[arg(value_name = "SNAP", required = true)]
+    pub(crate) snapshots: Vec<PathBuf>,
+}
+
+/// Changes who can open snapshots.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).args(["to", "add", "remove", "repair"])))]
+pub(crate) struct RewrapArgs {
+    /// Snapshots
+    #[arg(value_name = "SNAP", required = true)]
+    pub(crate) snapshots: Vec<PathBuf>,
+    /// Only this key opens them from now on
+    #[arg(long, value_name = "KEY")]
+    pub(crate) to: Option<String>,
+    /// This key opens them as well
+    #[arg(long, value_name = "KEY")]
+    pub(crate) add: Option<String>,
+    /// This key no longer opens them
+    #[arg(long, value_name = "KEY")]
+    pub(crate) remove: Option<String>,
+    /// Make both heads the same again after damage or an interrupted rewrap
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Which layer of double encryption
+    #[arg(long, value_enum, default_value_t, value_name = "LAYER")]
+    pub(crate) layer: LayerName,
+    /// Open with this key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+}
+
+/// A layer of double encryption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerName {
+    /// The inner layer, or the only one
+    #[default]
+    Customer,
+    /// The outer layer
+    Platform,
+}
+
+/// Keys.
+#[derive(Debug, Args)]
+#[command(after_help = ROTATION)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Generate a key
+    Create {
+        /// Its name: letters, digits and '-'
+        name: String,
+        /// Bits of the RSA key
+        #[arg(long, value_name = "BITS", default_value = "3072", value_parser = ["2048", "3072", "4096"])]
+        size: String,
+    },
+    /// List keys and their versions
+    List,
+    /// Show a key
+    Show {
+        /// The key
+        key: String,
+        /// Print only the public half
+        #[arg(long, value_enum, value_name = "FORM")]
+        public: Option<PublicForm>,
+    },
+    /// Make a new version of a key; snapshots keep opening with the version they were sealed for
+    #[command(after_help = ROTATION)]
+    Rotate {
+        /// The key, without a version
+        key: String,
+    },
+}
+
+/// Forms of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PublicForm {
+    /// SubjectPublicKeyInfo
+    Pem,
+    /// JSON Web Key (RFC 7517)
+    Jwk,
+}
+
+/// Vaults.
+#[derive(Debug, Args)]
+pub(crate) struct VaultArgs {
+    #[command(subcommand)]
+    pub(crate) command: VaultCommand,
+}
+
+/// What to do with vaults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault on this machine
+    Create {
+        /// Its name: letters, digits and '-'
+        name: String,
+        /// Whose keys it holds
+        #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
+        owner: LayerName,
+        /// Protect it with a passphrase instead of a key file
+        #[arg(long)]
+        passphrase: bool,
+    },
+    /// List the configured vaults
+    List,
+    /// Write all keys into a sealed file: under a passphrase, or a recovery key
+    Backup {
+        /// File to write
+        file: PathBuf,
+        /// Seal it for this public key instead of a passphrase: file:PUB.pem
+        #[arg(long, value_name = "KEY")]
+        to: Option<String>,
+        /// Replace an existing FILE
+        #[arg(long)]
+        force: bool,
+    },
+    /// Bring the keys of a backup back; keys that are there already stay
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Open it with this private key instead of a passphrase: file:PRIV.pem
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+    },
+    /// Protect a vault with a passphrase, or with a key file again
+    Passphrase {
+        /// Go back to a key file
+        #[arg(long)]
+        remove: bool,
+        /// Read the new passphrase from a file
+        #[arg(long, value_name = "FILE", conflicts_with = "remove")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+}
+
+/// The configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every path, who decided on it, and what is in effect
+    Show,
+}
+
+/// Shell completions.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Manual pages.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Folder to write into
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+const START: &str = "Start:
+  sobre seal disk.img disk.sobre       makes a key on first use
+  sobre vault backup keys.backup       do this next; store it elsewhere
+  sobre open disk.sobre restored.img
+
+Exit codes: sobre help exit-codes";
+
+const ROTATION: &str = "A new version seals what comes; 'rewrap' moves existing snapshots to it. Neither protects data whose key was stolen: \
+whoever has the old key and an old copy of a snapshot can open that copy. Seal the data anew.";

@@ -1,0 +1,192 @@
+//! Exit codes and failures: what happened, to what, what to do now.
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use sobre::engine::PolicyError;
+use sobre::format::{Fault, Part};
+use sobre::io::{CommitError, Escaped};
+use sobre::manage::HomeError;
+use sobre::provider::ProviderErrorKind;
+use sobre::provider::embedded::{PassphraseError, VaultError};
+use sobre::{Error, ErrorKind};
+
+/// The table of exit codes, also `sobre help exit-codes`.
+pub(crate) const TABLE: &str = "What the exit codes mean:
+
+  0    done, and every byte that was written or checked is as it should be
+  1    failed
+  2    the command line makes no sense
+  3    some of several items failed
+  10   a file, key or vault was not found
+  11   busy: another process holds it; try later
+  12   wrong key, passphrase or PIN
+  13   damaged or forged; trying again does not help
+  14   the key is refused, disabled or deleted: ask its owner
+  15   a vault can't be reached or is throttled; try later
+  130  stopped by SIGINT
+  143  stopped by SIGTERM";
+
+/// Some of several items failed.
+pub(crate) const SOME_FAILED: u8 = 3;
+
+/// Why the command did not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: &'static str,
+    pub(crate) code: u8,
+    pub(crate) message: String,
+    pub(crate) advice: Option<String>,
+}
+
+impl Failure {
+    /// A command line that makes no sense.
+    pub(crate) fn usage(message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { kind: "usage", code: 2, message: message.into(), advice: Some(advice.into()) }
+    }
+
+    /// Stopped by a signal.
+    pub(crate) fn signalled(signal: i32, message: String, advice: Option<String>) -> Self {
+        let code = u8::try_from(128 + signal).unwrap_or(1);
+        Self { kind: "cancelled", code, message, advice }
+    }
+
+    /// Writes the failure to standard error, for when there is no output yet.
+    pub(crate) fn show_plain(&self) -> ExitCode {
+        eprintln!("sobre: {}", self.message);
+        if let Some(advice) = &self.advice {
+            eprintln!("  {advice}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        let (kind, code) = code_of(error.kind());
+        Self { kind, code, message: chain(&error), advice: advice_for_home(&error) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        HomeError::Engine(error).into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Error::Io(error).into()
+    }
+}
+
+/// Shows what clap has to say and returns its exit code.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Joins an error and its causes into one line.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = Escaped(&next.to_string()).to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+fn code_of(kind: ErrorKind) -> (&'static str, u8) {
+    match kind {
+        ErrorKind::Busy => ("busy", 11),
+        ErrorKind::Cancelled => ("cancelled", 130),
+        ErrorKind::Damaged => ("damaged", 13),
+        ErrorKind::NotFound => ("not_found", 10),
+        ErrorKind::Refused => ("refused", 14),
+        ErrorKind::Unavailable => ("unavailable", 15),
+        ErrorKind::Usage => ("usage", 2),
+        ErrorKind::WrongKey => ("wrong_key", 12),
+        _ => ("failed", 1),
+    }
+}
+
+fn advice_for_home(error: &HomeError) -> Option<String> {
+    let text = match error {
+        HomeError::AmbiguousKey { .. } => "name one of them in full, as VAULT/NAME@N",
+        HomeError::Engine(error) => return advice_for(error),
+        HomeError::KeyNotFound { .. } => {
+            "see 'sobre key list' and 'sobre config show'; a common cause is running as root in one case and as a user in the other"
+        }
+        HomeError::NoKeyConfigured { .. } => "name a key with --key, or set one in the configuration",
+        HomeError::NotSetUp { .. } => {
+            "'sobre seal' makes a vault and a key on first use; a lost home comes back with 'sobre vault restore FILE'; if it is on a volume, mount it"
+        }
+        HomeError::PlatformVault(_) => "make a vault for it first: sobre vault create NAME",
+        HomeError::Vault(error) => return advice_for_vault(error),
+        HomeError::VaultNotConfigured { .. } => "see 'sobre config show'; make one with: sobre vault create NAME",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn advice_for_vault(error: &VaultError) -> Option<String> {
+    let text = match error {
+        VaultError::Busy(_) => "another process is writing to it; try again",
+        VaultError::Damaged { .. } | VaultError::NotAVault(_) => {
+            "keep the file as it is; move it away and bring the keys back with: sobre vault restore FILE"
+        }
+        VaultError::KeyFileMissing(_) => {
+            "copy the key file back, or move the vault away and bring the keys back with: sobre vault restore FILE"
+        }
+        VaultError::NetworkFilesystem(_) => "SQLite's log does not work there; put the vault on a local disk",
+        VaultError::Newer { .. } => "it was written by a newer sobre; use that one",
+        VaultError::NotFound(_) => {
+            "if it is on a volume, mount it; a lost vault comes back with: sobre vault restore FILE"
+        }
+        VaultError::Passphrase { source: PassphraseError::NotGiven, .. } => {
+            "give it with --passphrase-file, --passphrase-command or --passphrase-fd"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn advice_for(error: &Error) -> Option<String> {
+    let text = match error.inner() {
+        Error::Commit(CommitError::Busy(_)) => "wait for it to end",
+        Error::Commit(CommitError::Exists(_)) => "name another file, or replace it with --force",
+        Error::DeviceInUse { .. } => "unmount it, or seal it as it is with --live",
+        Error::Format(error) => match (error.part, error.fault) {
+            (Part::Head(_), Fault::Magic) => "is it the right file?",
+            _ if error.is_unsupported() => "use a newer sobre",
+            (Part::Snapshot, Fault::Truncated) => "the end of the file is missing: copy it again from where it came from",
+            _ => "copy it again from where it came from; 'sobre verify --keyless' tells what else is damaged",
+        },
+        Error::HeadDamaged { .. } => "it still opens; mend it with: sobre rewrap --repair SNAP",
+        Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => {
+            "see 'sobre inspect SNAP' for the keys and 'sobre config show' for the vaults; bring a lost vault back with: \
+             sobre vault restore FILE; open with a key in a file with: --key file:PRIV.pem"
+        }
+        Error::ManifestNeeded => "give the manifest that 'seal --manifest' wrote, or open the snapshot as a file",
+        Error::NothingToResume => "seal it without --resume",
+        Error::OtherOptions => "resume with the same options, or start anew without --resume",
+        Error::PartlyWritten { .. } => "do not use what was written behind that",
+        Error::Policy(PolicyError::CustomerToPlatform) => "choose another key of the customer",
+        Error::Policy(PolicyError::LastKey) => "add a key with --add first",
+        Error::Provider(error) => match error.kind {
+            ProviderErrorKind::UnwrapFailed => "the wrapped key in the snapshot is damaged or not this key's",
+            ProviderErrorKind::Disabled | ProviderErrorKind::Deleted | ProviderErrorKind::Denied => {
+                "ask the key's owner; sobre never turns to another key by itself"
+            }
+            _ => return None,
+        },
+        Error::RootDiffers => "this is another snapshot than the one whose root you have, or it was changed",
+        Error::SourceChanged(_) => "seal a snapshot of the disk, or accept the change with --live",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

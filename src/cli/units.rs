@@ -1,0 +1,135 @@
+//! Sizes, ranges, times and labels as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A number of bytes: `4096`, `256K`, `1M`, `2G`, `1T`; units are powers of 1024, also written `KiB` and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+            "" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => return Err(format!("'{unit}' is no unit; use K, M, G or T")),
+        };
+        let number: u64 = number.parse().map_err(|_| "a size is a number, with K, M, G or T behind it".to_owned())?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(|| "the size is too large".to_owned())
+    }
+}
+
+/// A stretch of a disk: `OFFSET:LENGTH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskRange {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+impl FromStr for DiskRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (offset, len) = text.split_once(':').ok_or("a range is OFFSET:LENGTH, as in 1M:512")?;
+        Ok(Self { offset: offset.parse::<ByteSize>()?.0, len: len.parse::<ByteSize>()?.0 })
+    }
+}
+
+/// A label: `K=V`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// A time: `30s`, `2m`, `500ms`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout(pub(crate) Duration);
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| "a time is a number with ms, s, m or h behind it".to_owned())?;
+        let millis = match unit {
+            "ms" => 1,
+            "s" | "" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            other => return Err(format!("'{other}' is no unit of time; use ms, s, m or h")),
+        };
+        let millis = number.checked_mul(millis).ok_or("the time is too long")?;
+        if millis == 0 { Err("the time must not be zero".to_owned()) } else { Ok(Self(Duration::from_millis(millis))) }
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
+    }
+}
+
+/// Shows a number of bytes for people: `4.0 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// Shows bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads 32 bytes from 64 hexadecimal digits.
+pub(crate) fn parse_root(text: &str) -> Option<[u8; 32]> {
+    let digits = text.trim().as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut root = [0; 32];
+    for (byte, pair) in root.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, size) in [("0", 0), ("512", 512), ("64K", 65536), ("1m", 1 << 20), ("2GiB", 2 << 30), ("1TB", 1 << 40)] {
+            assert_eq!(text.parse(), Ok(ByteSize(size)));
+        }
+        for text in ["", "K", "1X", "-1", "99999999999999999999", "999999999T", "1.5M"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_root_has_64_digits() {
+        assert_eq!(parse_root(&"0a".repeat(32)), Some([10; 32]));
+        assert_eq!(parse_root("0a"), None);
+        assert_eq!(parse_root(&"zz".repeat(32)), None);
+        assert_eq!(parse_root(&"+1".repeat(32)), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! A home: the configuration, its vaults, and what a person's words for keys mean in it.
+
+mod config;
+mod error;
+mod first_use;
+mod home;
+mod paths;
+
+pub use config::{Config, VaultConfig};
+pub use error::HomeError;
+pub use first_use::{Created, FirstUse};
+pub use home::{Home, HomeSettings, Resolved};
+pub use paths::{Environment, Origin, Paths};

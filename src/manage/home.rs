@@ -1,0 +1,319 @@
+//! A home and its vaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, LayerPolicy, WrappingKey};
+use crate::key::{KeyRef, KeyVersion, VaultName};
+use crate::manage::{Config, HomeError, Paths, VaultConfig};
+use crate::provider::embedded::{EmbeddedVault, PassphraseSource, VaultSettings};
+use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind};
+use crate::random::SystemRandom;
+
+/// What opening a home takes.
+#[derive(Clone, Debug)]
+pub struct HomeSettings {
+    /// Where configuration and vaults are.
+    pub paths: Paths,
+    /// Use this vault only.
+    pub only: Option<VaultName>,
+    /// Who is asked for passphrases.
+    pub passphrase: Arc<dyn PassphraseSource>,
+    /// Time for every operation on a vault.
+    pub deadline: Duration,
+}
+
+/// The configuration and its vaults, opened when they are needed. Cheap to clone, shared between threads.
+#[derive(Clone, Debug)]
+pub struct Home {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: HomeSettings,
+    config: Mutex<Option<Config>>,
+    vaults: Mutex<BTreeMap<VaultName, Arc<EmbeddedVault>>>,
+}
+
+/// Keys that a person named, and an engine that can use them.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The keys, in the order in which they were named.
+    pub keys: Vec<WrappingKey>,
+    /// Whether every one of them has a copy outside this machine's vaults: it is in a file, or its vault is backed up.
+    pub recoverable: bool,
+}
+
+impl Home {
+    /// Reads the configuration. Opens and makes nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Config`], [`HomeError::Io`].
+    pub fn open(settings: HomeSettings) -> Result<Self, HomeError> {
+        let config = Config::read(&settings.paths.config)?;
+        let inner = Inner { settings, config: Mutex::new(config), vaults: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether nothing was set up yet: there is no configuration file.
+    pub fn is_fresh(&self) -> bool {
+        self.locked_config().is_none()
+    }
+
+    /// Returns the configuration; an empty one when nothing was set up yet.
+    pub fn config(&self) -> Config {
+        self.locked_config().clone().unwrap_or_default()
+    }
+
+    /// Returns where configuration and vaults are.
+    pub fn paths(&self) -> &Paths {
+        &self.inner.settings.paths
+    }
+
+    /// Starts an operation: what calls to vaults carry.
+    pub fn context(&self) -> OpContext {
+        OpContext::new(self.clock(), self.inner.settings.deadline)
+    }
+
+    /// Returns the vaults that are configured and not ruled out, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Name`], [`HomeError::VaultNotConfigured`].
+    pub fn vault_names(&self) -> Result<Vec<VaultName>, HomeError> {
+        let config = self.config();
+        if let Some(only) = &self.inner.settings.only {
+            self.vault_config(only)?;
+            return Ok(vec![only.clone()]);
+        }
+        config
+            .vault
+            .keys()
+            .map(|name| name.parse().map_err(|source| HomeError::Name { text: name.clone(), source }))
+            .collect()
+    }
+
+    /// Opens a configured vault; never makes one.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::VaultNotConfigured`], [`HomeError::Vault`].
+    pub fn vault(&self, name: &VaultName) -> Result<Arc<EmbeddedVault>, HomeError> {
+        let mut vaults = self.inner.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vault) = vaults.get(name) {
+            return Ok(Arc::clone(vault));
+        }
+        let config = self.vault_config(name)?;
+        let vault = Arc::new(EmbeddedVault::open(self.vault_settings(name, &config))?);
+        vaults.insert(name.clone(), Arc::clone(&vault));
+        Ok(vault)
+    }
+
+    /// Opens every configured vault.
+    ///
+    /// # Errors
+    ///
+    /// As [`vault`](Self::vault).
+    pub fn vaults(&self) -> Result<Vec<Arc<EmbeddedVault>>, HomeError> {
+        self.vault_names()?.iter().map(|name| self.vault(name)).collect()
+    }
+
+    /// Parses a person's words for a key.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::KeyText`].
+    pub fn key_ref(text: &str) -> Result<KeyRef, HomeError> {
+        text.parse().map_err(|source| HomeError::KeyText { text: text.to_owned(), source })
+    }
+
+    /// Finds one key in whichever vault has it.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::KeyNotFound`] with every vault that was searched, [`HomeError::AmbiguousKey`], [`HomeError::Pem`], [`HomeError::Vault`].
+    pub fn find(&self, key: &KeyRef) -> Result<WrappingKey, HomeError> {
+        if let KeyRef::File(path) = key {
+            let mut files = PemFiles::new();
+            let version = files.add(path)?;
+            return Ok(WrappingKey { provider: Arc::new(files), version });
+        }
+        let names = match key {
+            KeyRef::Named { vault: Some(vault), .. } => vec![vault.clone()],
+            _ => self.vault_names()?,
+        };
+        let cx = self.context();
+        let mut found: Vec<WrappingKey> = Vec::new();
+        for name in &names {
+            let vault = self.vault(name)?;
+            for version in self.versions_in(&vault, key, &cx)? {
+                found.push(WrappingKey { provider: Arc::clone(&vault) as Arc<dyn KeyProvider>, version });
+            }
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                found.push(last);
+                let matches = found.into_iter().map(|key| key.version.id).collect();
+                Err(HomeError::AmbiguousKey { key: key.to_string(), matches })
+            }
+            (None, _) if self.is_fresh() => Err(HomeError::NotSetUp { config: self.paths().config.clone() }),
+            (None, _) => Err(HomeError::KeyNotFound {
+                key: key.to_string(),
+                searched: names.iter().map(ToString::to_string).collect(),
+                config: self.paths().config.clone(),
+            }),
+        }
+    }
+
+    /// Returns the versions of one vault that a reference fits: at most one by name, all by a thumbprint's beginning.
+    fn versions_in(&self, vault: &EmbeddedVault, key: &KeyRef, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
+        if let KeyRef::Thumbprint(prefix) = key {
+            let mut fitting = Vec::new();
+            for name in vault.keys(cx)? {
+                let versions = vault.versions(&name, cx)?;
+                fitting.extend(versions.into_iter().map(|(_, version)| version).filter(|v| prefix.matches(&v.thumbprint)));
+            }
+            return Ok(fitting);
+        }
+        // The vault need not know how it is called here.
+        let local = match key {
+            KeyRef::Named { name, version, .. } => KeyRef::Named { vault: None, name: name.clone(), version: *version },
+            other => other.clone(),
+        };
+        match vault.version(&local, cx) {
+            Ok(version) => Ok(vec![version]),
+            Err(error) if error.kind == ProviderErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds the keys of one layer: the named ones, else the configured one; and, for a layer that the vaults of this machine
+    /// could lose, the recovery keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find); [`HomeError::NoKeyConfigured`].
+    pub fn keys_for(
+        &self,
+        named: &[String],
+        setting: &'static str,
+        configured: Option<&String>,
+    ) -> Result<Resolved, HomeError> {
+        let config = self.config();
+        let texts: Vec<&String> = if named.is_empty() { configured.into_iter().collect() } else { named.iter().collect() };
+        if texts.is_empty() {
+            let config = self.paths().config.clone();
+            return Err(HomeError::NoKeyConfigured { config, setting });
+        }
+        let mut keys = Vec::new();
+        for text in texts.into_iter().chain(&config.recovery) {
+            let key = self.find(&Self::key_ref(text)?)?;
+            // A recovery key that was named as well counts once.
+            if !keys.iter().any(|known: &WrappingKey| known.version.thumbprint == key.version.thumbprint) {
+                keys.push(key);
+            }
+        }
+        let recoverable = self.is_recoverable(&keys)?;
+        Ok(Resolved { keys, recoverable })
+    }
+
+    /// Makes the policy of one layer.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Engine`] when there are too many keys.
+    pub fn layer(&self, resolved: &Resolved) -> Result<LayerPolicy, HomeError> {
+        Ok(LayerPolicy::new(resolved.keys.clone())?)
+    }
+
+    /// Returns an engine that opens with the configured vaults, or with exactly these keys. Keys in files need no vault.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn engine(&self, keys: &[String]) -> Result<Engine, HomeError> {
+        let mut providers: Vec<Arc<dyn KeyProvider>> = Vec::new();
+        let mut only = Vec::new();
+        let mut files = PemFiles::new();
+        let mut needs_vaults = keys.is_empty();
+        for text in keys {
+            match Self::key_ref(text)? {
+                KeyRef::File(path) => only.push(files.add(&path)?.thumbprint),
+                other => {
+                    only.push(self.find(&other)?.version.thumbprint);
+                    needs_vaults = true;
+                }
+            }
+        }
+        if needs_vaults {
+            for vault in self.vaults()? {
+                providers.push(vault);
+            }
+        }
+        if keys.len() > usize::from(needs_vaults) || !needs_vaults {
+            providers.push(Arc::new(files));
+        }
+        Ok(Engine::new(providers).with_keys(only).with_deadline(self.inner.settings.deadline))
+    }
+
+    /// Whether the loss of this machine's vaults would still leave a key: one is in a file, or its vault is backed up.
+    fn is_recoverable(&self, keys: &[WrappingKey]) -> Result<bool, HomeError> {
+        let cx = self.context();
+        for key in keys {
+            if key.version.id.starts_with("file:") {
+                return Ok(true);
+            }
+            let vault = self.vault(key.provider.name())?;
+            if vault.backup_status(&cx)?.current {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+
+    pub(super) fn only(&self) -> Option<&VaultName> {
+        self.inner.settings.only.as_ref()
+    }
+
+    pub(super) fn locked_config(&self) -> std::sync::MutexGuard<'_, Option<Config>> {
+        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn vault_settings(&self, name: &VaultName, config: &VaultConfig) -> VaultSettings {
+        VaultSettings {
+            path: self.vault_path(config),
+            name: name.clone(),
+            owner: config.owner.into(),
+            passphrase: Arc::clone(&self.inner.settings.passphrase),
+            clock: self.clock(),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    fn vault_path(&self, config: &VaultConfig) -> PathBuf {
+        self.paths().data.join(&config.path)
+    }
+
+    fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
+        let config = self.config();
+        if self.is_fresh() {
+            return Err(HomeError::NotSetUp { config: self.paths().config.clone() });
+        }
+        let found = config.vault.get(name.as_str()).cloned();
+        found.ok_or_else(|| HomeError::VaultNotConfigured {
+            name: name.to_string(),
+            known: config.vault.keys().cloned().collect(),
+            config: self.paths().config.clone(),
+        })
+    }
+}
