@@ -1,1 +1,447 @@
-//! Embedded vault.
+//! The embedded vault: KEKs in an SQLite database on this machine.
+//!
+//! Private keys are sealed under a root key, which a key file beside the database (the default) or a passphrase protects.
+//!
+//! What is authenticated, and when: every record carries a MAC under a key that comes from the root key. With a key file the root key
+//! is at hand, so every read checks it, also the reads that come before sealing. With a passphrase it is checked from the moment on
+//! at which the passphrase was given; until then, public keys and states are read as the database has them (wrapping asks for
+//! no passphrase), and whoever can write to the database could put another public key there. An encryption set pins the thumbprint of
+//! its key, which finds that. An old copy of the whole database, with its key file, is not told from the present one.
+
+mod database;
+mod error;
+mod files;
+mod provider;
+mod record;
+mod root;
+mod sealed;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use error::{Damage, Exposure, PassphraseError, VaultError};
+pub use root::Protection;
+pub use sealed::PassphraseCost;
+
+use crate::clock::{Clock, UnixTime};
+use crate::io::{CommitError, PartialFile};
+use crate::key::VaultName;
+use crate::provider::OpContext;
+use crate::random::{Random, random_secret};
+use crate::secret::SecretBytes;
+use database::Database;
+use error::Fault;
+use files::KeyFile;
+use record::{Meta, Record};
+use root::{RootKey, Wrapping};
+
+/// A vault in an SQLite database, for many processes at once.
+///
+/// Opening, wrapping and reading public keys ask for no passphrase; unwrapping and every change do, once in the life of the value.
+#[derive(Debug)]
+pub struct EmbeddedVault {
+    settings: VaultSettings,
+    database: Database,
+    root: Mutex<Option<Arc<RootKey>>>,
+}
+
+/// What opening an embedded vault takes.
+#[derive(Clone, Debug)]
+pub struct VaultSettings {
+    /// The database. Its key file is the same path with `.key` behind it.
+    pub path: PathBuf,
+    /// The name under which the vault is configured.
+    pub name: VaultName,
+    /// Whose keys these are.
+    pub owner: Owner,
+    /// Who is asked for passphrases.
+    pub passphrase: Arc<dyn PassphraseSource>,
+    /// Dates new keys, and measures how long opening waits for locks.
+    pub clock: Arc<dyn Clock>,
+    /// Makes keys, salts and nonces. RSA keys come from AWS-LC's own generator.
+    pub random: Arc<dyn Random>,
+}
+
+/// Whose keys a vault holds (R6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Owner {
+    /// A customer's: what they seal never goes back to a platform key.
+    Customer,
+    /// The platform's.
+    Platform,
+}
+
+/// Gives passphrases when they are needed, from a terminal, a file or a command.
+pub trait PassphraseSource: fmt::Debug + Send + Sync {
+    /// Returns the passphrase of `vault`. For a new one the source has it repeated where a person types it.
+    ///
+    /// # Errors
+    ///
+    /// [`PassphraseError`] with the reason for which there is none.
+    fn passphrase(&self, vault: &VaultName, purpose: Purpose) -> Result<SecretBytes, PassphraseError>;
+}
+
+/// What a passphrase is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// To protect a vault from now on.
+    New,
+    /// To open a vault.
+    Open,
+}
+
+/// Whether all keys of a vault exist elsewhere too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupStatus {
+    /// When the newest version was made; `None` in a vault without keys.
+    pub newest_version_created: Option<UnixTime>,
+    /// When the vault was backed up last.
+    pub last_backup: Option<UnixTime>,
+    /// Whether that backup has every key as it is now. Counted, not taken from clocks. True for a vault without keys.
+    pub current: bool,
+}
+
+impl EmbeddedVault {
+    /// Makes a vault, and opens it. Of several processes that do it at once, one makes the vault.
+    ///
+    /// The database is built under another name and gets its own by a rename that replaces nothing, when its key file is durable
+    /// already. A key file or log at the place of the new ones, which has lost its database, is set aside as `….orphan1`.
+    ///
+    /// # Errors
+    ///
+    /// [`Exists`](VaultError::Exists) when there is a file already, [`NetworkFilesystem`](VaultError::NetworkFilesystem),
+    /// [`Passphrase`](VaultError::Passphrase), [`Io`](VaultError::Io).
+    pub fn create(settings: VaultSettings, protection: Protection) -> Result<Self, VaultError> {
+        let settings = settings.absolute()?;
+        if files::present(&settings.path)? {
+            return Err(VaultError::Exists(settings.path));
+        }
+        files::check_file_system(files::folder_of(&settings.path))?;
+        let mut vault = [0; 16];
+        settings.random.fill(&mut vault)?;
+        let root = RootKey::generate(&vault, &*settings.random)?;
+        // Asked for and stretched before anything is locked: a person takes time.
+        let (wrapping, key_file) = settings.wrapping(protection, &vault)?;
+        let mut meta = Meta::new(vault, settings.owner, settings.clock.now());
+        meta.protect(&wrapping, &root, &*settings.random)?;
+        settings.publish(meta, &root, key_file.as_ref())?;
+        Self::attach(settings, Some(Arc::new(root)))
+    }
+
+    /// Opens a vault; never makes one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`VaultError`].
+    pub fn open(settings: VaultSettings) -> Result<Self, VaultError> {
+        Self::attach(settings.absolute()?, None)
+    }
+
+    /// Opens the vault, or makes it where there is none. The bool says whether this call made it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`VaultError`] but [`NotFound`](VaultError::NotFound).
+    pub fn open_or_create(settings: VaultSettings, protection: Protection) -> Result<(Self, bool), VaultError> {
+        match Self::open(settings.clone()) {
+            Err(VaultError::NotFound(_)) => {}
+            done => return done.map(|vault| (vault, false)),
+        }
+        match Self::create(settings.clone(), protection) {
+            Err(VaultError::Exists(_)) => Self::open(settings).map(|vault| (vault, false)),
+            done => done.map(|vault| (vault, true)),
+        }
+    }
+
+    fn attach(settings: VaultSettings, root: Option<Arc<RootKey>>) -> Result<Self, VaultError> {
+        files::check(&settings.path)?;
+        let cx = settings.context();
+        let database = Database::open(&settings.path, cx.remaining())?;
+        let vault = Self { database, root: Mutex::new(root), settings };
+        let meta = vault.inspect(&cx, |view| Ok(view.meta.clone()))?;
+        // A key file beside a vault that says it has a passphrase: a change of the protection was cut short, or somebody wants us to
+        // believe so and skip the checks that the key file makes possible. The passphrase tells.
+        if meta.protection == Protection::KeyFile || files::present(&files::key_path(&vault.settings.path))? {
+            vault.root_key(&cx)?;
+        }
+        let (expected, found) = (vault.settings.owner, meta.owner);
+        if expected != found {
+            return Err(VaultError::WrongOwner { path: vault.settings.path, expected, found });
+        }
+        Ok(vault)
+    }
+
+    /// Returns the database's path.
+    pub fn path(&self) -> &Path {
+        &self.settings.path
+    }
+
+    /// Returns whose keys the vault holds.
+    pub fn owner(&self) -> Owner {
+        self.settings.owner
+    }
+
+    /// Returns how the root key is protected.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn protection(&self, cx: &OpContext) -> Result<Protection, VaultError> {
+        self.inspect(cx, |view| Ok(view.meta.protection))
+    }
+
+    /// Says whether every key exists in a backup too (R43).
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn backup_status(&self, cx: &OpContext) -> Result<BackupStatus, VaultError> {
+        self.inspect(cx, |view| {
+            let newest = view.records("ORDER BY versions.sequence DESC LIMIT 1", [])?;
+            Ok(BackupStatus {
+                newest_version_created: newest.first().map(|record| record.created),
+                last_backup: view.meta.backup_time,
+                current: view.meta.backed_up >= view.meta.sequence,
+            })
+        })
+    }
+
+    /// Protects the root key in another way, or with another passphrase. The root key itself and what it seals stay as they are: who
+    /// has an old copy of the database *and* what opened it can open this one too.
+    ///
+    /// At every moment the vault can be opened by the old or by the new means. A new key file is durable before the database
+    /// refers to it; an old one is overwritten and removed only when the database durably does without, and its log, which still has
+    /// the old form, is empty. If that is cut short, the next unlocking of the vault finishes it. All of it happens under the
+    /// database's write lock, so that no two processes undo each other.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn set_protection(&self, protection: Protection, cx: &OpContext) -> Result<(), VaultError> {
+        let root = self.root_key(cx)?;
+        let meta = self.inspect(cx, |view| Ok(view.meta.clone()))?;
+        if (meta.protection, protection) == (Protection::KeyFile, Protection::KeyFile) {
+            return Ok(());
+        }
+        let (wrapping, key_file) = self.settings.wrapping(protection, &meta.vault)?;
+        self.change(cx, &root, |connection, meta| {
+            if let Some(key_file) = &key_file {
+                if meta.protection == Protection::KeyFile {
+                    // Another process switched meanwhile: replacing its key file would lose the vault if we are killed here.
+                    return Ok(());
+                }
+                key_file.write(self.database.path())?;
+            }
+            meta.protect(&wrapping, &root, &*self.settings.random)?;
+            meta.write(connection, &root)
+        })?;
+        self.database.truncate_log(cx.remaining())?;
+        self.remove_unused_key_file(cx)
+    }
+
+    /// Removes the key file if a passphrase protects the vault.
+    fn remove_unused_key_file(&self, cx: &OpContext) -> Result<(), VaultError> {
+        // Under the write lock: another process may be switching to a key file that the database does not mention yet.
+        self.database.write(cx.remaining(), |connection| match Meta::read(connection)?.protection {
+            Protection::KeyFile => Ok(()),
+            Protection::Passphrase(_) => Ok(files::remove_key_file(self.database.path())?),
+        })
+    }
+
+    /// Returns the root key; asks for the passphrase if it must, and checks all records the first time.
+    fn root_key(&self, cx: &OpContext) -> Result<Arc<RootKey>, VaultError> {
+        // Held while a person is asked, so that many threads ask once.
+        let mut cached = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = &*cached {
+            return Ok(Arc::clone(root));
+        }
+        let mut meta = self.database.read(cx.remaining(), Meta::read)?;
+        let root = loop {
+            let failure = match self.unseal(&meta) {
+                Ok(root) => break Arc::new(root),
+                Err(failure) => failure,
+            };
+            // Another process may have changed the protection between our look at the database and at the key file.
+            let now = self.database.read(cx.remaining(), Meta::read)?;
+            if now.root_key == meta.root_key {
+                return Err(failure);
+            }
+            meta = now;
+        };
+        self.database.read(cx.remaining(), |connection| {
+            let meta = Meta::read(connection)?;
+            meta.verify(connection, &root)?;
+            Record::select(connection, &meta, Some(&root), "", []).map(drop)
+        })?;
+        if meta.protection != Protection::KeyFile && files::present(&files::key_path(self.database.path()))? {
+            self.remove_unused_key_file(cx)?;
+        }
+        *cached = Some(Arc::clone(&root));
+        Ok(root)
+    }
+
+    fn unseal(&self, meta: &Meta) -> Result<RootKey, VaultError> {
+        let path = self.database.path();
+        let key = match meta.protection {
+            Protection::KeyFile => {
+                let file = KeyFile::read(path)?;
+                if file.vault != meta.vault {
+                    return Err(VaultError::damaged(&files::key_path(path), Damage::KeyFile));
+                }
+                root::key_file_key(&file.key, &meta.salt)?
+            }
+            Protection::Passphrase(cost) => root::passphrase_key(&self.settings.ask(Purpose::Open)?, &meta.salt, cost)?,
+        };
+        let secret = sealed::unseal(&key, &meta.root_context(), &meta.root_key).map_err(|_| match meta.protection {
+            Protection::KeyFile => VaultError::damaged(path, Damage::Authentication),
+            Protection::Passphrase(_) => VaultError::Locked(self.settings.name.clone()),
+        })?;
+        RootKey::derive(&meta.vault, secret)
+    }
+
+    /// Reads a consistent, and where the root key is at hand authenticated, state.
+    fn inspect<T>(&self, cx: &OpContext, read: impl FnOnce(&View<'_>) -> Result<T, Fault>) -> Result<T, VaultError> {
+        let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.database.read(cx.remaining(), |connection| {
+            let meta = Meta::read(connection)?;
+            if let Some(root) = &root {
+                meta.verify(connection, root)?;
+            }
+            read(&View { connection, meta, root })
+        })
+    }
+
+    /// Changes an authenticated state. `change` ends with [`Meta::write`].
+    fn change<T>(
+        &self,
+        cx: &OpContext,
+        root: &RootKey,
+        change: impl FnOnce(&Connection, &mut Meta) -> Result<T, Fault>,
+    ) -> Result<T, VaultError> {
+        self.database.write(cx.remaining(), |connection| {
+            let mut meta = Meta::read(connection)?;
+            meta.verify(connection, root)?;
+            change(connection, &mut meta)
+        })
+    }
+}
+
+/// A state of the vault inside a transaction.
+struct View<'a> {
+    connection: &'a Connection,
+    meta: Meta,
+    root: Option<Arc<RootKey>>,
+}
+
+impl View<'_> {
+    fn records(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<Record>, Fault> {
+        Record::select(self.connection, &self.meta, self.root.as_deref(), condition, values)
+    }
+}
+
+impl VaultSettings {
+    /// Makes the path independent of the working directory.
+    fn absolute(mut self) -> Result<Self, VaultError> {
+        self.path = std::path::absolute(&self.path).map_err(|error| VaultError::io(&self.path, error))?;
+        Ok(self)
+    }
+
+    fn context(&self) -> OpContext {
+        OpContext::new(Arc::clone(&self.clock), OPEN_WAIT)
+    }
+
+    fn ask(&self, purpose: Purpose) -> Result<SecretBytes, VaultError> {
+        let fail = |source| VaultError::Passphrase { vault: self.name.clone(), source };
+        let passphrase = self.passphrase.passphrase(&self.name, purpose).map_err(fail)?;
+        if passphrase.is_empty() { Err(fail(PassphraseError::Empty)) } else { Ok(passphrase) }
+    }
+
+    /// Prepares a protection, and a key file where it needs one.
+    fn wrapping(&self, protection: Protection, vault: &[u8; 16]) -> Result<(Wrapping, Option<KeyFile>), VaultError> {
+        let random = &*self.random;
+        match protection {
+            Protection::KeyFile => {
+                let file = KeyFile { vault: *vault, key: random_secret(random, 32)? };
+                Ok((Wrapping::by_key_file(&file.key, random)?, Some(file)))
+            }
+            Protection::Passphrase(cost) => {
+                Ok((Wrapping::by_passphrase(&self.ask(Purpose::New)?, cost, random)?, None))
+            }
+        }
+    }
+
+    /// Builds the database and gives it its name, while no other process does the same.
+    fn publish(&self, meta: Meta, root: &RootKey, key_file: Option<&KeyFile>) -> Result<(), VaultError> {
+        let cx = self.context();
+        // Only its lock serves: SQLite and a file that we hold open must not be the same one.
+        let lock = loop {
+            match PartialFile::open(&self.path, 0o600, false) {
+                Err(CommitError::Busy(_)) if !cx.remaining().is_zero() => std::thread::sleep(CREATE_PAUSE),
+                done => break done?,
+            }
+        };
+        let result = self.publish_locked(meta, root, key_file);
+        // A lock file that stays behind hinders nobody: its lock goes with this process.
+        let _ = lock.discard();
+        result
+    }
+
+    fn publish_locked(&self, mut meta: Meta, root: &RootKey, key_file: Option<&KeyFile>) -> Result<(), VaultError> {
+        if files::present(&self.path)? {
+            return Err(VaultError::Exists(self.path.clone()));
+        }
+        let new = files::beside(&self.path, ".new");
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            files::remove(&files::beside(&new, suffix))?;
+        }
+        files::make_empty(&new)?;
+        Database::make(&new, |connection| meta.write(connection, root))?;
+        // A log that has lost its database would be played into the new one.
+        for suffix in ["-wal", "-shm", "-journal", ".key"] {
+            files::set_aside(&files::beside(&self.path, suffix))?;
+        }
+        if let Some(key_file) = key_file {
+            key_file.write(&self.path)?;
+        }
+        files::rename_new(&new, &self.path)
+    }
+}
+
+impl Owner {
+    fn number(self) -> u8 {
+        match self {
+            Self::Customer => 1,
+            Self::Platform => 2,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Customer),
+            2 => Some(Self::Platform),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Customer => "customer",
+            Self::Platform => "platform",
+        })
+    }
+}
+
+/// How long opening waits for another process's lock.
+const OPEN_WAIT: Duration = Duration::from_secs(30);
+const CREATE_PAUSE: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests;
