@@ -5,10 +5,16 @@
 //!
 //! XTS hides contents; it does not authenticate. Every caller in this crate checks a MAC or a tag first.
 
+#[cfg(target_arch = "x86_64")]
+mod aesni;
 mod backend;
+#[cfg(target_arch = "x86_64")]
+mod detect;
 mod error;
 mod placed;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod round_keys;
 mod sector;
 #[cfg(test)]
 mod tests;
@@ -71,18 +77,17 @@ impl Xts256 {
         if data.ct_eq(tweak).into() {
             return Err(XtsError::EqualHalves);
         }
-        let kernel = match backend {
-            Backend::Portable => Kernel::Portable(portable::Portable::new(data, tweak)),
-            Backend::AesNi | Backend::VaesAvx2 | Backend::VaesAvx512 => {
-                return Err(XtsError::BackendUnavailable(backend));
-            }
-        };
-        Ok(Self { kernel })
+        match Kernel::expand(backend, data, tweak) {
+            Some(kernel) => Ok(Self { kernel }),
+            None => Err(XtsError::BackendUnavailable(backend)),
+        }
     }
 
     /// Returns the backend that this key was expanded for.
     pub fn backend(&self) -> Backend {
         match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::AesNi(_) => Backend::AesNi,
             Kernel::Portable(_) => Backend::Portable,
         }
     }
@@ -132,6 +137,8 @@ impl Xts256 {
             return Err(XtsError::UnitLength(unit.len()));
         }
         match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::AesNi(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
             Kernel::Portable(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
         }
         Ok(())
@@ -144,6 +151,8 @@ impl Xts256 {
         }
         let first = offset >> sector::TWEAK_UNIT_LOG2;
         match &self.kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::AesNi(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
             Kernel::Portable(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
         }
         Ok(())
@@ -158,7 +167,21 @@ impl fmt::Debug for Xts256 {
 
 /// The implementation and its round keys, chosen once per key.
 enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    AesNi(aesni::AesNi),
     Portable(portable::Portable),
+}
+
+impl Kernel {
+    /// Expands the two keys, or returns `None` where the backend cannot run.
+    fn expand(backend: Backend, data: &[u8; 32], tweak: &[u8; 32]) -> Option<Self> {
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::AesNi => Some(Self::AesNi(aesni::AesNi::new(detect::HaveAesNi::detect()?, data, tweak))),
+            Backend::Portable => Some(Self::Portable(portable::Portable::new(data, tweak))),
+            _ => None,
+        }
+    }
 }
 
 /// 2^20 blocks (SP 800-38E §4).

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(target_arch = "x86_64")]
+use super::detect::HaveAesNi;
+
 /// An implementation of AES-256-XTS. All of them give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -38,7 +41,9 @@ impl Backend {
     fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
-            Self::AesNi | Self::VaesAvx2 | Self::VaesAvx512 => false,
+            #[cfg(target_arch = "x86_64")]
+            Self::AesNi => HaveAesNi::detect().is_some(),
+            _ => false,
         }
     }
 }

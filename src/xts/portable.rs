@@ -5,7 +5,7 @@ use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit, consts
 
 use super::SectorSize;
 use super::placed::Placed;
-use super::tweak::{double, steal, times_x32};
+use super::tweak::{double, split_unit, steal, times_x32};
 
 /// Holds the round keys of both halves.
 pub(super) struct Portable {
@@ -24,8 +24,7 @@ impl Portable {
         self.tweak.encrypt_block(&mut start);
         let mut next = u128::from_le_bytes(start.into());
 
-        let (blocks, partial) = unit.as_chunks_mut::<16>();
-        let (blocks, stolen) = if partial.is_empty() { (blocks, None) } else { split_last(blocks) };
+        let (blocks, ending) = split_unit(unit);
         let mut tweaks = Tweaks::new();
         for batch in blocks.chunks_mut(BATCH) {
             let lanes = batch.len().div_ceil(LANE);
@@ -35,7 +34,7 @@ impl Portable {
                 next = double(last);
             }
         }
-        if let Some(last) = stolen {
+        if let Some((last, partial)) = ending {
             steal::<ENCRYPT>([next, double(next)], last, partial, |tweak, block| self.one::<ENCRYPT>(tweak, block));
         }
     }
@@ -118,14 +117,6 @@ impl Tweaks {
 fn mask(batch: &mut [[u8; 16]], tweaks: &Tweaks) {
     for (block, tweak) in batch.iter_mut().zip(&tweaks.0) {
         *block = (u128::from_le_bytes(*block) ^ tweak).to_le_bytes();
-    }
-}
-
-/// Takes the last block off.
-fn split_last(blocks: &mut [[u8; 16]]) -> (&mut [[u8; 16]], Option<&mut [u8; 16]>) {
-    match blocks.split_last_mut() {
-        Some((last, before)) => (before, Some(last)),
-        None => (&mut [], None),
     }
 }
 

@@ -7,6 +7,7 @@ use xts_mode::Xts128;
 
 use super::*;
 
+mod guarded;
 mod vectors;
 
 proptest! {
@@ -146,7 +147,7 @@ fn best_backend_is_chosen_and_printed() {
 
 #[test]
 fn backend_names_parse_back() {
-    for backend in [Backend::AesNi, Backend::Portable, Backend::VaesAvx2, Backend::VaesAvx512] {
+    for backend in ALL_BACKENDS {
         assert_eq!(backend.to_string().parse(), Ok(backend));
     }
     assert_eq!("AES-NI".parse::<Backend>(), Err(UnknownBackend));
@@ -161,6 +162,72 @@ fn sector_sizes_parse_from_log2_and_bytes() {
     assert_eq!(SectorSize::from_log2(10), Err(XtsError::SectorSize(1024)));
     assert_eq!(SectorSize::from_log2(200), Err(XtsError::SectorSize(0)));
     assert_eq!(SectorSize::try_from(1024), Err(XtsError::SectorSize(1024)));
+}
+
+#[test]
+fn misaligned_buffers_agree_with_aligned_ones() {
+    let key = key_from([0x5e; 32]);
+    let len = 3 * 512;
+    let plaintext = pattern(len);
+    let expected = encrypted_by_reference(&key, SectorSize::Bytes512, 512, &plaintext);
+    for backend in Backend::available() {
+        let xts = Xts256::with_backend(&key, backend).expect("available");
+        for shift in 0..64 {
+            let mut memory = vec![0xee; len + 128];
+            let data = &mut memory[shift..shift + len];
+            data.copy_from_slice(&plaintext);
+            xts.encrypt_sectors(SectorSize::Bytes512, 512, data).expect("aligned");
+            assert!(data == expected, "{backend}, buffer shifted by {shift}");
+            xts.decrypt_sectors(SectorSize::Bytes512, 512, data).expect("aligned");
+            assert!(data == plaintext, "{backend}, buffer shifted by {shift}");
+            xts.encrypt_unit(&[3; 16], &mut data[..517]).expect("length in bounds");
+            xts.decrypt_unit(&[3; 16], &mut data[..517]).expect("length in bounds");
+            assert!(data == plaintext, "{backend}, unit shifted by {shift}");
+            let (before, rest) = memory.split_at(shift);
+            assert!(before.iter().chain(&rest[len..]).all(|&byte| byte == 0xee), "{backend} wrote outside");
+        }
+    }
+}
+
+/// House rule 21: what this CPU can run is tested here, and what it cannot is said.
+#[test]
+fn backends_that_are_not_tested_here_are_named() {
+    let available = Backend::available();
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| cpu.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(": "));
+    let model = field("model name").map_or("an unknown CPU", |(_, model)| model);
+    for backend in ALL_BACKENDS {
+        if !available.contains(&backend) {
+            println!("not run: {backend} on {model}");
+        }
+    }
+    #[cfg(all(target_arch = "x86_64", not(feature = "__cpu_mask")))]
+    assert_eq!(available.contains(&Backend::AesNi), std::is_x86_feature_detected!("aes"));
+}
+
+#[cfg(feature = "__cpu_mask")]
+#[test]
+fn masked_features_take_their_backends_away() {
+    let masked = |feature: &str| std::env::var(format!("SOBRE_CPU_DISABLE_{feature}")).as_deref() == Ok("1");
+    let available = Backend::available();
+    if masked("aes") {
+        assert_eq!(available, [Backend::Portable]);
+    }
+    if masked("vaes") || masked("avx2") {
+        assert!(!available.contains(&Backend::VaesAvx2));
+    }
+    if masked("vaes") || masked("avx512f") {
+        assert!(!available.contains(&Backend::VaesAvx512));
+    }
+}
+
+#[test]
+fn backends_that_cannot_run_are_refused() {
+    let available = Backend::available();
+    for backend in ALL_BACKENDS.into_iter().filter(|backend| !available.contains(backend)) {
+        let error = Xts256::with_backend(&key_from([1; 32]), backend).expect_err("not available");
+        assert_eq!(error, XtsError::BackendUnavailable(backend));
+    }
 }
 
 /// A key whose second half is the first one's complement.
@@ -194,3 +261,5 @@ fn pattern(len: usize) -> Vec<u8> {
     .take(len)
     .collect()
 }
+
+const ALL_BACKENDS: [Backend; 4] = [Backend::AesNi, Backend::Portable, Backend::VaesAvx2, Backend::VaesAvx512];

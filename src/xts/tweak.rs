@@ -35,6 +35,23 @@ pub(super) fn steal<const ENCRYPT: bool>(
     crypt(if ENCRYPT { behind } else { whole }, last);
 }
 
+/// Splits a unit of at least one block into the blocks that need no stealing and, where there is a partial block, the
+/// last whole one and it.
+#[inline(always)]
+pub(super) fn split_unit(unit: &mut [u8]) -> (&mut [[u8; 16]], Option<Ending<'_>>) {
+    let (blocks, partial) = unit.as_chunks_mut::<16>();
+    if partial.is_empty() {
+        return (blocks, None);
+    }
+    match blocks.split_last_mut() {
+        Some((last, before)) => (before, Some((last, partial))),
+        None => (&mut [], None),
+    }
+}
+
+/// The last whole block, and the partial one.
+type Ending<'a> = (&'a mut [u8; 16], &'a mut [u8]);
+
 #[cfg(test)]
 mod tests {
     use super::*;
