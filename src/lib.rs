@@ -8,6 +8,8 @@ mod integrity;
 pub mod io;
 mod kdf;
 pub mod key;
+#[cfg(feature = "store")]
+pub mod manage;
 pub mod oaep;
 pub mod provider;
 pub mod random;

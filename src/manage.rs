@@ -5,9 +5,11 @@ mod error;
 mod first_use;
 mod home;
 mod paths;
+mod restore;
 
-pub use config::{Config, VaultConfig};
+pub use config::{Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};
 pub use home::{Home, HomeSettings, Resolved};
 pub use paths::{Environment, Origin, Paths};
+pub use restore::Restored;

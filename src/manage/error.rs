@@ -87,6 +87,8 @@ pub enum HomeError {
     Provider(ProviderError),
     /// A customer's key can't live in the platform's vault.
     PlatformVault(String),
+    /// A backup of several vaults can't go into one.
+    SeveralVaults(Vec<String>),
     /// An embedded vault can't be opened.
     Vault(VaultError),
     /// A vault with this name is configured already.
@@ -111,9 +113,11 @@ impl HomeError {
             Self::Commit(CommitError::Busy(_)) => ErrorKind::Busy,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::KeyNotFound { .. } | Self::NotSetUp { .. } | Self::VaultNotConfigured { .. } => ErrorKind::NotFound,
-            Self::AmbiguousKey { .. } | Self::KeyText { .. } | Self::Name { .. } | Self::NoKeyConfigured { .. } => {
-                ErrorKind::Usage
-            }
+            Self::AmbiguousKey { .. }
+            | Self::KeyText { .. }
+            | Self::Name { .. }
+            | Self::NoKeyConfigured { .. }
+            | Self::SeveralVaults(_) => ErrorKind::Usage,
             Self::Pem(error) => match &error.fault {
                 crate::provider::PemFault::Io(source) if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
                 _ => ErrorKind::Failed,
@@ -160,6 +164,9 @@ impl fmt::Display for HomeError {
             Self::Provider(error) => error.fmt(f),
             Self::PlatformVault(name) => {
                 write!(f, "vault '{name}' is the platform's; a key made by hand is a customer's and needs a vault of its own")
+            }
+            Self::SeveralVaults(names) => {
+                write!(f, "the backup holds several vaults ({}), which can't go into one", names.join(", "))
             }
             Self::Vault(error) => error.fmt(f),
             Self::VaultExists(name) => write!(f, "a vault '{name}' is configured already"),
@@ -241,9 +248,11 @@ fn kind_of_vault(error: &VaultError) -> ErrorKind {
 
 fn kind_of_backup(error: &BackupError) -> ErrorKind {
     match error {
-        BackupError::Damaged { .. } => ErrorKind::Damaged,
-        BackupError::Locked { .. } => ErrorKind::WrongKey,
+        BackupError::Damaged | BackupError::NotABackup => ErrorKind::Damaged,
+        BackupError::Locked | BackupError::NeedsKey(_) | BackupError::NeedsPassphrase => ErrorKind::WrongKey,
+        BackupError::NoVaults => ErrorKind::NotFound,
         BackupError::Vault(error) => kind_of_vault(error),
+        BackupError::Write(CommitError::Busy(_)) => ErrorKind::Busy,
         _ => ErrorKind::Failed,
     }
 }

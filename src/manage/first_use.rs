@@ -85,16 +85,12 @@ impl Home {
     ) -> Result<Vec<Created>, HomeError> {
         let _lock = self.lock()?;
         let exists = self.reread()?;
-        let owner = match owner {
-            Owner::Platform => OwnerName::Platform,
-            _ => OwnerName::Customer,
-        };
         let mut config = self.config();
         if config.vault.contains_key(name.as_str()) {
             return Err(HomeError::VaultExists(name.to_string()));
         }
         let mut created = Vec::new();
-        self.make_vault(name, owner, protection, &mut config, &mut created)?;
+        self.make_vault(name, owner.into(), protection, &mut config, &mut created)?;
         if exists {
             self.append_vault(name, &config)?;
         } else {
@@ -210,6 +206,13 @@ impl Home {
         }
         write_file(path, &config.to_text(), false)?;
         created.push(Created::Config(path.clone()));
+        *self.locked_config() = Some(config);
+        Ok(())
+    }
+
+    /// Writes another configuration over the present one.
+    pub(super) fn replace_config(&self, config: Config) -> Result<(), HomeError> {
+        write_file(&self.paths().config, &config.to_text(), true)?;
         *self.locked_config() = Some(config);
         Ok(())
     }

@@ -1,0 +1,172 @@
+//! `sobre seal`
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+use sobre::engine::{Control, LayerPolicy, SealOptions, SealPolicy, SealSummary, Source, Target};
+use sobre::format::{ChunkSize, Suite};
+use sobre::io::{escaped_path, partial_path};
+use sobre::manage::{FirstUse, Home, Resolved};
+use sobre::xts::SectorSize;
+use sobre::{Error, ErrorKind};
+
+use crate::cli::args::{Global, Integrity, SealArgs};
+use crate::cli::commands::{nag, open_home, say_created, shown};
+use crate::cli::exit::Failure;
+use crate::cli::progress::Progress;
+use crate::cli::report::{Output, is_dash};
+use crate::cli::units::{bytes, hex};
+use crate::cli::{secrets, signals};
+
+pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let sector = SectorSize::try_from(args.sector_size.0)
+        .map_err(|_| Failure::usage("a sector has 512 or 4096 bytes", "use --sector-size 512 or 4096"))?;
+    let chunk = ChunkSize::from_bytes(args.chunk_size.0)
+        .ok_or_else(|| Failure::usage("a chunk has a power of two of bytes from 64K to 1M", "256K suits most disks"))?;
+    if is_dash(&args.target) && std::io::stdout().is_terminal() {
+        return Err(Failure::usage("standard output is a terminal", "name a file, or send the snapshot into a pipe"));
+    }
+    if args.resume && (is_dash(&args.source) || is_dash(&args.target)) {
+        return Err(Failure::usage("a pipe can't be resumed", "seal it anew without --resume"));
+    }
+    if !is_dash(&args.source) {
+        // A mistyped name must not set a home up.
+        std::fs::metadata(&args.source).map_err(|error| Error::Io(error).at(&args.source))?;
+    }
+    let home = open_home(global)?;
+    let named_files = !args.key.is_empty() && args.key.iter().chain(&args.platform_key).all(|key| key.starts_with("file:"));
+    if home.is_fresh() && !named_files {
+        if !args.key.is_empty() {
+            // The key that was asked for can't be in a home that does not exist.
+            home.keys_for(&args.key, "key", None)?;
+        }
+        let purpose = if args.double { FirstUse::Double } else { FirstUse::Single };
+        say_created(output, &home.set_up(purpose)?);
+    }
+    let (inner, outer) = resolve(&home, args)?;
+    let recoverable = inner.recoverable && outer.as_ref().is_none_or(|outer| outer.recoverable);
+    let policy = policy(&home, args, &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
+
+    // Resuming unwraps with whatever the vaults have.
+    let engine = home.engine(if named_files { &args.key } else { &[] })?;
+    let ctl = Arc::new(Control::default());
+    let stopped = signals::stop_on_signal(&ctl)?;
+    let mut options = SealOptions {
+        sparse: !args.no_sparse,
+        live: args.live,
+        resume: args.resume,
+        verify_source: args.verify_source,
+        force: args.force,
+        manifest: args.manifest.clone(),
+        ..SealOptions::default()
+    };
+    if let Some(workers) = args.workers {
+        options.workers = workers.into();
+    }
+    let progress = Progress::watch(global, "sealing", &ctl);
+    let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let source = if is_dash(&args.source) { Source::Stream(&mut stdin) } else { Source::Path(&args.source) };
+    let target = if is_dash(&args.target) { Target::Stream(&mut stdout) } else { Target::Path(&args.target) };
+    let sealed = engine.seal(source, target, &policy, &options, &ctl);
+    drop(progress);
+    secrets::warn_of_unlocked_memory(output);
+    let summary = match sealed {
+        Ok(summary) => summary,
+        Err(error) => return Err(failure(error, args, stopped.signal(), ctl.done())),
+    };
+    tell(args, output, &summary, &policy_name(args));
+    if !recoverable {
+        nag(output);
+    }
+    output.finish(json!({
+        "source": shown(&args.source),
+        "snapshot": if is_dash(&args.target) { None } else { Some(escaped_path(&args.target)) },
+        "id": summary.id.to_string(),
+        "suite": policy_name(args),
+        "root": hex(&summary.root),
+        "disk_bytes": summary.disk_len,
+        "stored_bytes": summary.stored,
+        "file_bytes": summary.file_len,
+        "resumed_bytes": summary.resumed,
+        "discarded_bytes": summary.discarded,
+        "keys": inner.keys.iter().chain(outer.iter().flat_map(|outer| &outer.keys)).map(|key| json!({
+            "id": key.version.id, "thumbprint": key.version.thumbprint.to_string(),
+        })).collect::<Vec<_>>(),
+        "recoverable": recoverable,
+    }))
+}
+
+fn resolve(home: &Home, args: &SealArgs) -> Result<(Resolved, Option<Resolved>), Failure> {
+    let config = home.config();
+    if !args.double {
+        return Ok((home.keys_for(&args.key, "key", config.key.as_ref())?, None));
+    }
+    let inner = home.keys_for(&args.key, "customer_key", config.customer_key.as_ref())?;
+    let outer = home.keys_for(&args.platform_key, "platform_key", config.platform_key.as_ref())?;
+    Ok((inner, Some(outer)))
+}
+
+fn policy(home: &Home, args: &SealArgs, inner: &Resolved, outer: Option<&Resolved>) -> Result<SealPolicy, Failure> {
+    let layer = |resolved: &Resolved| -> Result<LayerPolicy, Failure> { Ok(home.layer(resolved)?) };
+    let mut policy = match outer {
+        Some(outer) => SealPolicy::double(layer(inner)?, layer(outer)?),
+        None => SealPolicy::new(layer(inner)?),
+    };
+    if args.integrity == Some(Integrity::Gmac) {
+        policy = policy.suite(Suite::XtsGmac).map_err(Error::from)?;
+    }
+    for label in &args.label {
+        policy = policy.label(&label.key, &label.value).map_err(Error::from)?;
+    }
+    Ok(policy)
+}
+
+fn policy_name(args: &SealArgs) -> String {
+    let suite = match (args.double, args.integrity) {
+        (true, _) => Suite::XtsGcm,
+        (false, Some(Integrity::Gmac)) => Suite::XtsGmac,
+        (false, _) => Suite::XtsBlake3,
+    };
+    suite.to_string()
+}
+
+fn tell(args: &SealArgs, output: &Output, summary: &SealSummary, suite: &str) {
+    if summary.discarded > 0 {
+        let partial = escaped_path(&partial_path(&args.target));
+        output.warn(format_args!("note: discarded {partial}, {} of an abandoned run", bytes(summary.discarded)));
+    }
+    if summary.resumed > 0 {
+        output.say(format_args!("resumed: {} of the disk were sealed already", bytes(summary.resumed)));
+    }
+    let target = if is_dash(&args.target) { "standard output".to_owned() } else { escaped_path(&args.target) };
+    output.say(format_args!(
+        "sealed {} to {target}: {} of disk, {} stored, {suite}",
+        shown(&args.source),
+        bytes(summary.disk_len),
+        bytes(summary.stored)
+    ));
+    output.say(format_args!("root {}", hex(&summary.root)));
+}
+
+/// A run that was stopped or failed on the way leaves something to resume: says so.
+fn failure(error: Error, args: &SealArgs, signal: Option<i32>, done: u64) -> Failure {
+    let partial = partial_path(&args.target);
+    let resumable = !is_dash(&args.source) && !is_dash(&args.target) && partial.exists();
+    let resume = "go on with the same command and --resume";
+    match (signal, error.kind()) {
+        (Some(signal), ErrorKind::Cancelled) => {
+            let message = format!("stopped after {}", bytes(done));
+            Failure::signalled(signal, message, resumable.then(|| resume.to_owned()))
+        }
+        _ => {
+            let out_of_space = matches!(error.inner(), Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull);
+            let mut failure = Failure::from(error);
+            if out_of_space && resumable {
+                failure.advice = Some(format!("make room, then {resume}; or remove {}", escaped_path(&partial)));
+            }
+            failure
+        }
+    }
+}

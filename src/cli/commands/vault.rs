@@ -1,0 +1,179 @@
+//! `sobre vault`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+use sobre::io::escaped_path;
+use sobre::manage::{Home, HomeError};
+use sobre::provider::embedded::{
+    BackupFile, BackupLock, BackupRecipient, BackupUnlock, EmbeddedVault, Owner, PassphraseCost, PassphraseError,
+    Protection, Purpose, write_backup,
+};
+use sobre::provider::{KeyCensus, KeyProvider, PemKey};
+
+use crate::cli::args::{Global, LayerName, VaultArgs, VaultCommand};
+use crate::cli::commands::{open_home, open_home_with, say_created, vault_name};
+use crate::cli::exit::Failure;
+use crate::cli::passphrase::Passphrases;
+use crate::cli::report::Output;
+
+pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    match &args.command {
+        VaultCommand::Create { name, owner, passphrase } => create(name, *owner, *passphrase, global, output),
+        VaultCommand::List => list(global, output),
+        VaultCommand::Backup { file, to, force } => backup(file, to.as_deref(), *force, global, output),
+        VaultCommand::Restore { file, key } => restore(file, key.as_deref(), global, output),
+        VaultCommand::Passphrase { remove, new_passphrase_file } => {
+            passphrase(*remove, new_passphrase_file.as_deref(), global, output)
+        }
+    }
+}
+
+fn create(
+    name: &str,
+    owner: LayerName,
+    passphrase: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let name = vault_name(name)?;
+    let owner = match owner {
+        LayerName::Customer => Owner::Customer,
+        LayerName::Platform => Owner::Platform,
+    };
+    let protection =
+        if passphrase { Protection::Passphrase(PassphraseCost::default()) } else { Protection::KeyFile };
+    let created = open_home(global)?.create_vault(&name, owner, protection)?;
+    say_created(output, &created);
+    output.finish(json!({ "vault": name.to_string() }))
+}
+
+fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let cx = home.context();
+    let mut rows = Vec::new();
+    for vault in home.vaults()? {
+        let status = vault.backup_status(&cx).map_err(HomeError::from)?;
+        let keys = vault.keys(&cx).map_err(HomeError::from)?.len();
+        let owner = if vault.owner() == Owner::Platform { "platform" } else { "customer" };
+        let protection = match vault.protection(&cx).map_err(HomeError::from)? {
+            Protection::KeyFile => "key file",
+            Protection::Passphrase(_) => "passphrase",
+        };
+        let backup = match (status.current, status.last_backup) {
+            (true, Some(time)) => format!("backed up {time}"),
+            (true, None) => "nothing to back up".to_owned(),
+            (false, Some(time)) => format!("newer keys than the backup of {time}"),
+            (false, None) => "never backed up".to_owned(),
+        };
+        let name = vault.name();
+        output.say(format_args!("{name}  {owner}  {keys} keys  {protection}  {backup}  {}", escaped_path(vault.path())));
+        rows.push(json!({
+            "name": name.to_string(), "owner": owner, "keys": keys, "protection": protection, "path": vault.path(),
+            "last_backup": status.last_backup.map(|time| time.to_string()), "recoverable": status.current,
+        }));
+    }
+    output.finish(json!({ "vaults": rows }))
+}
+
+fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let passphrases = Passphrases::of(global);
+    let home = open_home(global)?;
+    let vaults = home.vaults()?;
+    if vaults.is_empty() {
+        return Err(HomeError::NotSetUp { config: home.paths().config.clone() }.into());
+    }
+    let recipient = match to {
+        Some(key) => BackupRecipient::Key(pem_key(key)?.version.public),
+        None => {
+            let secret = passphrases.ask("the backup", Purpose::New).map_err(|error| passphrase_failure(&error))?;
+            BackupRecipient::Passphrase(secret)
+        }
+    };
+    let vaults: Vec<&EmbeddedVault> = vaults.iter().map(AsRef::as_ref).collect();
+    let report =
+        write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
+    for (vault, versions) in &report.vaults {
+        output.say(format_args!("backed up vault '{vault}': {versions} key versions"));
+    }
+    output.say(format_args!("wrote {}; keep it on another machine, and try it: sobre --home EMPTY vault restore {}",
+        escaped_path(file), escaped_path(file)));
+    output.finish(json!({
+        "file": escaped_path(file),
+        "bytes": report.bytes,
+        "vaults": report.vaults.iter().map(|(vault, versions)| json!({
+            "name": vault.to_string(), "versions": versions,
+        })).collect::<Vec<_>>(),
+    }))
+}
+
+fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let passphrases = Passphrases::of(global);
+    let backup = BackupFile::open(file).map_err(HomeError::from)?;
+    let contents = match (backup.lock(), key) {
+        (_, Some(key)) => {
+            let private = pem_key(key)?.into_private().ok_or_else(|| {
+                Failure::usage("the file holds only the public half", "a backup opens with the private half")
+            })?;
+            backup.unlock(BackupUnlock::Key(&private))
+        }
+        (BackupLock::Key(thumbprint), None) => {
+            return Err(Failure::usage(
+                format!("the backup opens with the recovery key jkt:{thumbprint}"),
+                "name its private half with --key file:PRIV.pem",
+            ));
+        }
+        (_, None) => {
+            let secret = passphrases.ask("the backup", Purpose::Open).map_err(|error| passphrase_failure(&error))?;
+            backup.unlock(BackupUnlock::Passphrase(&secret))
+        }
+    };
+    let contents = contents.map_err(HomeError::from)?;
+    let home = open_home(global)?;
+    let (restored, created) = home.restore(&contents)?;
+    say_created(output, &created);
+    for vault in &restored {
+        let (added, present) = (vault.report.added.len(), vault.report.present.len());
+        output.say(format_args!("vault '{}': {added} key versions restored, {present} were there already", vault.vault));
+    }
+    output.finish(json!({ "vaults": restored.iter().map(|vault| json!({
+        "name": vault.vault.to_string(),
+        "added": vault.report.added.iter().map(|(name, number)| format!("{name}@{number}")).collect::<Vec<_>>(),
+        "present": vault.report.present.iter().map(|(name, number)| format!("{name}@{number}")).collect::<Vec<_>>(),
+    })).collect::<Vec<_>>() }))
+}
+
+fn passphrase(remove: bool, new: Option<&Path>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home_with(global, Passphrases::of(global).with_new_from(new))?;
+    let names = home.vault_names()?;
+    let [name] = names.as_slice() else {
+        return Err(Failure::usage("there are several vaults", "name one with --vault NAME"));
+    };
+    let vault = home.vault(name)?;
+    let protection = if remove { Protection::KeyFile } else { Protection::Passphrase(PassphraseCost::default()) };
+    vault.set_protection(protection, &home.context()).map_err(HomeError::from)?;
+    output.say(if remove {
+        format!("vault '{name}' is protected by its key file now")
+    } else {
+        format!("vault '{name}' is protected by a passphrase now: without it, only a backup brings the keys back")
+    });
+    output.finish(json!({ "vault": name.to_string(), "protection": if remove { "key file" } else { "passphrase" } }))
+}
+
+fn pem_key(text: &str) -> Result<PemKey, Failure> {
+    match Home::key_ref(text)? {
+        sobre::key::KeyRef::File(path) => Ok(PemKey::read(&path).map_err(HomeError::from)?),
+        _ => Err(Failure::usage("a backup is sealed for a key in a file", "name it as file:PATH.pem")),
+    }
+}
+
+fn passphrase_failure(error: &PassphraseError) -> Failure {
+    let advice = match error {
+        PassphraseError::NotGiven => {
+            Some("give it with --passphrase-file, --passphrase-command or --passphrase-fd".to_owned())
+        }
+        _ => None,
+    };
+    Failure { kind: "wrong_key", code: 12, message: format!("no passphrase for the backup: {error}"), advice }
+}
