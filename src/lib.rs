@@ -10,4 +10,6 @@ pub mod oaep;
 pub mod provider;
 pub mod random;
 pub mod secret;
+#[cfg(test)]
+mod testing;
 pub mod xts;
