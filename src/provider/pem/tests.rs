@@ -178,6 +178,18 @@ fn public_file_added_after_the_private_one_takes_nothing_away() {
 }
 
 #[test]
+fn every_added_file_is_found_by_its_path() {
+    let cx = OpContext::default();
+    for names in [["rsa2048.spki", "rsa2048.pkcs8"], ["rsa2048.pkcs8", "rsa2048.spki"]] {
+        let both = files(&names);
+        for name in names {
+            let found = both.version(&reference(name), &cx).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(found.thumbprint, read(name).version.thumbprint);
+        }
+    }
+}
+
+#[test]
 fn keys_are_found_by_thumbprint_and_never_by_name() {
     let cx = OpContext::default();
     let files = files(&["rsa2048.spki", "rsa3072.spki"]);
