@@ -246,6 +246,28 @@ fn truncated_or_longer_encodings_are_malformed() {
 }
 
 #[test]
+fn algorithm_parameters_other_than_null_are_malformed() {
+    use der::asn1::{BitStringRef, OctetStringRef};
+    use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+
+    let (public, private) = (key_der("rsa2048.pkcs1-public"), key_der("rsa2048.pkcs1"));
+    let octets = der::AnyRef::new(der::Tag::OctetString, &[]).expect("empty octets");
+    for (parameters, error) in [
+        (Some(der::AnyRef::NULL), None),
+        (Some(octets), Some(RsaKeyError::Malformed)),
+        (None, Some(RsaKeyError::Malformed)),
+    ] {
+        let algorithm = AlgorithmIdentifierRef { oid: pkcs1::ALGORITHM_OID, parameters };
+        let bits = BitStringRef::from_bytes(&public).expect("short enough");
+        let spki = SubjectPublicKeyInfoRef { algorithm, subject_public_key: bits }.to_der().expect("encodes");
+        assert_eq!(RsaPublicKey::from_spki_der(&spki).err(), error, "public, {parameters:?}");
+        let octets = OctetStringRef::new(&private).expect("short enough");
+        let pkcs8 = pkcs8::PrivateKeyInfoRef::new(algorithm, octets).to_der().expect("encodes");
+        assert_eq!(RsaPrivateKey::from_pkcs8_der(&secret(&pkcs8)).err(), error, "private, {parameters:?}");
+    }
+}
+
+#[test]
 fn inconsistent_numbers_are_refused() {
     let pkcs1_der = key_der("rsa2048.pkcs1");
     let numbers = pkcs1::RsaPrivateKeyRef::from_der(&pkcs1_der).expect("a good key");
