@@ -206,7 +206,8 @@ fn parse(text: &SecretBytes) -> Result<(RsaPublicKey, Option<RsaPrivateKey>), Pe
     if text.expose().windows(PROC_TYPE.len()).any(|window| window == PROC_TYPE) {
         return Err(PemFault::Encrypted);
     }
-    let mut decoder = pem_rfc7468::Decoder::new(trimmed(text.expose())).map_err(|_| PemFault::NotOneBlock)?;
+    let mut decoder =
+        pem_rfc7468::Decoder::new_detect_wrap(trimmed(text.expose())).map_err(|_| PemFault::NotOneBlock)?;
     let label = decoder.type_label().to_owned();
     let mut der = SecretBytes::zeroed(decoder.remaining_len());
     decoder.decode(der.expose_mut()).map_err(|_| PemFault::NotOneBlock)?;

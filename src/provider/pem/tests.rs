@@ -75,6 +75,24 @@ fn text_around_the_block_and_other_line_ends_are_fine() {
 }
 
 #[test]
+fn lines_of_any_one_length_are_fine() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("key.pem");
+    for name in ["rsa2048.spki", "rsa2048.pkcs8", "rsa4096.pkcs8"] {
+        let pem = text(name);
+        let mut lines: Vec<&str> = pem.lines().collect();
+        let (last, first) = (lines.pop().expect("the end"), lines.remove(0));
+        let body = lines.concat();
+        for width in [4, 60, 64, 65, 76, 80, body.len() - 1, body.len()] {
+            let wrapped: Vec<_> = body.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+            fs::write(&file, format!("{first}\n{}\n{last}\n", wrapped.join("\n"))).expect("written");
+            let key = PemKey::read(&file).unwrap_or_else(|error| panic!("{name} in lines of {width}: {error:?}"));
+            assert_eq!(key.version.thumbprint, read(name).version.thumbprint);
+        }
+    }
+}
+
+#[test]
 fn files_without_exactly_one_block_are_refused() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("key.pem");
@@ -97,6 +115,24 @@ fn files_without_exactly_one_block_are_refused() {
         let error = PemKey::read(&file).expect_err("no key");
         assert!(matches!(error.fault, PemFault::NotOneBlock), "{error:?} for {:?}", bytes.get(..40));
         assert!(error.source().is_none());
+    }
+}
+
+#[test]
+fn damaged_private_file_never_gives_another_key() {
+    let pem = text("rsa2048.pkcs8").into_bytes();
+    let expected = read("rsa2048.pkcs8").version.thumbprint;
+    let outcome = |bytes: &[u8]| parse(&SecretBytes::copied_from(bytes)).map(|(public, _)| Thumbprint::of(&public));
+    for at in 0..pem.len() {
+        for byte in [b'\n', b'A', b'-', pem[at] ^ 1, 0xff] {
+            let mut changed = pem.clone();
+            changed[at] = byte;
+            assert!(outcome(&changed).map_or(true, |thumbprint| thumbprint == expected), "byte {at} is {byte}");
+        }
+    }
+    // Only the line end behind the block may be missing.
+    for len in 0..pem.len() - 1 {
+        assert!(outcome(&pem[..len]).is_err(), "{len} bytes");
     }
 }
 
