@@ -14,6 +14,8 @@ pub mod oaep;
 pub mod provider;
 pub mod random;
 pub mod secret;
+#[cfg(test)]
+mod testing;
 pub mod xts;
 
 pub use engine::{Engine, Error, ErrorKind};

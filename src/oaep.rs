@@ -64,6 +64,10 @@ impl RsaPublicKey {
         if info.algorithm.oid != pkcs1::ALGORITHM_OID {
             return Err(RsaKeyError::NotRsa);
         }
+        // AWS-LC ignores them here, but not in private keys.
+        if info.algorithm != pkcs1::ALGORITHM_ID {
+            return Err(RsaKeyError::Malformed);
+        }
         let bits = info.subject_public_key.as_bytes().ok_or(RsaKeyError::Malformed)?;
         let rsa = pkcs1::RsaPublicKeyRef::from_der(bits).map_err(|_| RsaKeyError::Malformed)?;
         let (modulus, exponent) = (rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes());

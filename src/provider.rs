@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use context::OpContext;
 pub use error::{Disposition, ProviderError, ProviderErrorKind};
-pub use pem::{PemError, PemFiles, PemKey};
+pub use pem::{PemError, PemFault, PemFiles, PemKey};
 
 use crate::key::{KeyName, KeyRef, KeyVersion, Thumbprint, VaultName, VersionNumber};
 use crate::oaep::WrapAlgorithm;

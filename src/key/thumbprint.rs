@@ -99,3 +99,6 @@ impl std::error::Error for TextError {}
 const SHORT: usize = 12;
 const MIN_PREFIX: usize = 6;
 const FULL: usize = 43;
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,6 @@ impl fmt::Display for WrapRefusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

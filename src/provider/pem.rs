@@ -17,6 +17,7 @@ use crate::secret::SecretBytes;
 pub struct PemFiles {
     name: VaultName,
     keys: BTreeMap<Thumbprint, PemKey>,
+    paths: BTreeMap<PathBuf, Thumbprint>,
 }
 
 impl PemFiles {
@@ -26,7 +27,7 @@ impl PemFiles {
     ///
     /// Never: the name is a valid one.
     pub fn new() -> Self {
-        Self { name: "file".parse().expect("a valid name"), keys: BTreeMap::new() }
+        Self { name: "file".parse().expect("a valid name"), keys: BTreeMap::new(), paths: BTreeMap::new() }
     }
 
     /// Adds the key of the file at `path`.
@@ -37,6 +38,7 @@ impl PemFiles {
     pub fn add(&mut self, path: &Path) -> Result<KeyVersion, PemError> {
         let key = PemKey::read(path)?;
         let version = key.version.clone();
+        self.paths.insert(path.to_owned(), version.thumbprint);
         // The private half of the same key may come after its public half, never the other way round.
         let known = self.keys.get(&version.thumbprint).is_some_and(|known| known.private.is_some());
         if !known {
@@ -63,7 +65,7 @@ impl KeyProvider for PemFiles {
 
     fn version(&self, key: &KeyRef, _cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let found = match key {
-            KeyRef::File(path) => self.keys.values().find(|known| &known.path == path),
+            KeyRef::File(path) => self.paths.get(path).and_then(|of| self.keys.get(of)),
             KeyRef::Thumbprint(prefix) => self.keys.values().find(|known| prefix.matches(&known.version.thumbprint)),
             KeyRef::Named { .. } => None,
         };
@@ -92,7 +94,6 @@ impl KeyProvider for PemFiles {
 /// One key read from a PEM file.
 #[derive(Debug)]
 pub struct PemKey {
-    path: PathBuf,
     /// The public half, described.
     pub version: KeyVersion,
     private: Option<RsaPrivateKey>,
@@ -118,7 +119,7 @@ impl PemKey {
             customer: true,
             public,
         };
-        Ok(Self { path: path.to_owned(), version, private })
+        Ok(Self { version, private })
     }
 
     /// Whether the file holds the private half.
@@ -205,7 +206,8 @@ fn parse(text: &SecretBytes) -> Result<(RsaPublicKey, Option<RsaPrivateKey>), Pe
     if text.expose().windows(PROC_TYPE.len()).any(|window| window == PROC_TYPE) {
         return Err(PemFault::Encrypted);
     }
-    let mut decoder = pem_rfc7468::Decoder::new(trimmed(text.expose())).map_err(|_| PemFault::NotOneBlock)?;
+    let mut decoder =
+        pem_rfc7468::Decoder::new_detect_wrap(trimmed(text.expose())).map_err(|_| PemFault::NotOneBlock)?;
     let label = decoder.type_label().to_owned();
     let mut der = SecretBytes::zeroed(decoder.remaining_len());
     decoder.decode(der.expose_mut()).map_err(|_| PemFault::NotOneBlock)?;

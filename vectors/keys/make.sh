@@ -34,6 +34,7 @@ openssl pkey -in test-rsa1024.pkcs8.pem -pubout >test-rsa1024.spki.pem
 rsa 2048 3 >test-rsa2048-e3.pkcs8.pem
 openssl pkey -in test-rsa2048-e3.pkcs8.pem -pubout >test-rsa2048-e3.spki.pem
 rsa 2056 65537 >test-rsa2056.pkcs8.pem
+openssl genrsa -primes 3 2048 2>/dev/null | openssl pkey >test-rsa2048-three-primes.pkcs8.pem
 genpkey_quiet -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 >test-rsapss2048.pkcs8.pem
 genpkey_quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:named_curve >test-ec-p256.pkcs8.pem
 openssl pkey -in test-ec-p256.pkcs8.pem -pubout >test-ec-p256.spki.pem
