@@ -29,10 +29,10 @@ fn open_home(global: &Global) -> Result<Home, Failure> {
 
 fn open_home_with(global: &Global, passphrases: Passphrases) -> Result<Home, Failure> {
     let environment = Environment::of_process();
-    let paths = Paths::decide(global.home.as_deref(), global.config.as_deref(), &environment).ok_or(HomeError::NoHome)?;
+    let paths =
+        Paths::decide(global.home.as_deref(), global.config.as_deref(), &environment).ok_or(HomeError::NoHome)?;
     let only = global.vault.as_deref().map(vault_name).transpose()?;
-    let settings =
-        HomeSettings { paths, only, passphrase: Arc::new(passphrases), deadline: global.deadline.0 };
+    let settings = HomeSettings { paths, only, passphrase: Arc::new(passphrases), deadline: global.deadline.0 };
     let home = Home::open(settings)?;
     // An option that names a file which is not there is a mistake, not a first use.
     if global.config.is_some() && home.is_fresh() {
@@ -59,7 +59,9 @@ fn say_created(output: &Output, created: &[Created]) {
 
 /// The two lines that end every seal and every new key until there is a backup. Not silenced by `-q`.
 fn nag(output: &Output) {
-    output.warn("warning: this key exists only on this machine: if it is lost, nothing sealed with it can be opened again.");
+    output.warn(
+        "warning: this key exists only on this machine: if it is lost, nothing sealed with it can be opened again.",
+    );
     output.warn("         Run 'sobre vault backup FILE' and keep FILE somewhere else.");
 }
 

@@ -163,7 +163,9 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::Format(error) => match (error.part, error.fault) {
             (Part::Head(_), Fault::Magic) => "is it the right file?",
             _ if error.is_unsupported() => "use a newer sobre",
-            (Part::Snapshot, Fault::Truncated) => "the end of the file is missing: copy it again from where it came from",
+            (Part::Snapshot, Fault::Truncated) => {
+                "the end of the file is missing: copy it again from where it came from"
+            }
             _ => "copy it again from where it came from; 'sobre verify --keyless' tells what else is damaged",
         },
         Error::HeadDamaged { .. } => "it still opens; mend it with: sobre rewrap --repair SNAP",

@@ -108,12 +108,12 @@ fn prompt(what: &str, purpose: Purpose) -> Result<SecretBytes, PassphraseError> 
         return Err(PassphraseError::NotGiven);
     }
     let ask = |text: String| {
-        rpassword::prompt_password(text)
-            .map(|line| SecretBytes::taken_from(line.into_bytes()))
-            .map_err(|error| match error.kind() {
+        rpassword::prompt_password(text).map(|line| SecretBytes::taken_from(line.into_bytes())).map_err(|error| {
+            match error.kind() {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted => PassphraseError::Cancelled,
                 _ => PassphraseError::Io(error),
-            })
+            }
+        })
     };
     let secret = match purpose {
         Purpose::New => ask(format!("New passphrase for {what}: "))?,

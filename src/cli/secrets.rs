@@ -14,6 +14,8 @@ pub(crate) fn forbid_core_dumps() {
 pub(crate) fn warn_of_unlocked_memory(output: &Output) {
     let report = sobre::secret::lock_report();
     if report.unlocked > 0 {
-        output.warn("warning: some keys could not be locked in memory and may reach swap; raise the limit with: ulimit -l 8192");
+        output.warn(
+            "warning: some keys could not be locked in memory and may reach swap; raise the limit with: ulimit -l 8192",
+        );
     }
 }

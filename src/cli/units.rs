@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_1024() {
-        for (text, size) in [("0", 0), ("512", 512), ("64K", 65536), ("1m", 1 << 20), ("2GiB", 2 << 30), ("1TB", 1 << 40)] {
+        for (text, size) in
+            [("0", 0), ("512", 512), ("64K", 65536), ("1m", 1 << 20), ("2GiB", 2 << 30), ("1TB", 1 << 40)]
+        {
             assert_eq!(text.parse(), Ok(ByteSize(size)));
         }
         for text in ["", "K", "1X", "-1", "99999999999999999999", "999999999T", "1.5M"] {

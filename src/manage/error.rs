@@ -119,7 +119,9 @@ impl HomeError {
             | Self::NoKeyConfigured { .. }
             | Self::SeveralVaults(_) => ErrorKind::Usage,
             Self::Pem(error) => match &error.fault {
-                crate::provider::PemFault::Io(source) if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+                crate::provider::PemFault::Io(source) if source.kind() == io::ErrorKind::NotFound => {
+                    ErrorKind::NotFound
+                }
                 _ => ErrorKind::Failed,
             },
             Self::Provider(_) => ErrorKind::Failed,
@@ -163,7 +165,10 @@ impl fmt::Display for HomeError {
             Self::Pem(error) => error.fmt(f),
             Self::Provider(error) => error.fmt(f),
             Self::PlatformVault(name) => {
-                write!(f, "vault '{name}' is the platform's; a key made by hand is a customer's and needs a vault of its own")
+                write!(
+                    f,
+                    "vault '{name}' is the platform's; a key made by hand is a customer's and needs a vault of its own"
+                )
             }
             Self::SeveralVaults(names) => {
                 write!(f, "the backup holds several vaults ({}), which can't go into one", names.join(", "))

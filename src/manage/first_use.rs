@@ -185,8 +185,7 @@ impl Home {
         make_folder(&self.paths().data)?;
         let path = self.paths().data.join(".lock");
         let fail = |source| HomeError::Io { path: path.clone(), source };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
         file.lock().map_err(fail)?;
         Ok(file)
     }

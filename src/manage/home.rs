@@ -177,7 +177,8 @@ impl Home {
             let mut fitting = Vec::new();
             for name in vault.keys(cx)? {
                 let versions = vault.versions(&name, cx)?;
-                fitting.extend(versions.into_iter().map(|(_, version)| version).filter(|v| prefix.matches(&v.thumbprint)));
+                fitting
+                    .extend(versions.into_iter().map(|(_, version)| version).filter(|v| prefix.matches(&v.thumbprint)));
             }
             return Ok(fitting);
         }
@@ -206,7 +207,8 @@ impl Home {
         configured: Option<&String>,
     ) -> Result<Resolved, HomeError> {
         let config = self.config();
-        let texts: Vec<&String> = if named.is_empty() { configured.into_iter().collect() } else { named.iter().collect() };
+        let texts: Vec<&String> =
+            if named.is_empty() { configured.into_iter().collect() } else { named.iter().collect() };
         if texts.is_empty() {
             let config = self.paths().config.clone();
             return Err(HomeError::NoKeyConfigured { config, setting });

@@ -59,7 +59,11 @@ fn show(path: &Path, description: &Description, output: &Output) {
     output.print(format_args!("  created   {}", header.created));
     match &description.footer {
         Some(footer) => {
-            output.print(format_args!("  disk      {} ({} bytes)", bytes(footer.shape.disk_len), footer.shape.disk_len));
+            output.print(format_args!(
+                "  disk      {} ({} bytes)",
+                bytes(footer.shape.disk_len),
+                footer.shape.disk_len
+            ));
             output.print(format_args!("  stored    {}", bytes(footer.data_len)));
             output.print(format_args!("  root      {}", hex(&footer.root)));
         }

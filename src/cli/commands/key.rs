@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sobre::key::{KeyName, KeyRef, KeyVersion};
 use sobre::manage::{Home, HomeError};
 use sobre::oaep::RsaPublicKey;
-use sobre::provider::{KeyAdmin, KeyCensus, KeyProvider};
+use sobre::provider::{KeyAdmin, KeyCensus};
 
 use crate::cli::args::{Global, KeyArgs, KeyCommand, PublicForm};
 use crate::cli::commands::{nag, open_home, say_created};
@@ -100,13 +100,17 @@ fn rotate(key: &str, global: &Global, output: &Output) -> Result<ExitCode, Failu
     let home = open_home(global)?;
     let reference = Home::key_ref(key)?;
     let KeyRef::Named { name, version: None, .. } = &reference else {
-        return Err(Failure::usage("a key is rotated by its name, without a version", "as in: sobre key rotate customer/default"));
+        return Err(Failure::usage(
+            "a key is rotated by its name, without a version",
+            "as in: sobre key rotate customer/default",
+        ));
     };
     let found = home.find(&reference)?;
     let vault = home.vault(found.provider.name())?;
     let fresh = vault.rotate(name, &home.context()).map_err(HomeError::from)?;
     output.say(format_args!("made key {}, {} bits, jkt:{}", fresh.id, fresh.public.bits(), fresh.thumbprint));
-    output.say("snapshots sealed before keep opening with their version; move them with: sobre rewrap --to KEY SNAP...");
+    output
+        .say("snapshots sealed before keep opening with their version; move them with: sobre rewrap --to KEY SNAP...");
     nag(output);
     output.finish(json!({ "key": describe(&fresh), "before": describe(&found.version), "recoverable": false }))
 }

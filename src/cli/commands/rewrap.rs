@@ -50,7 +50,9 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
         }
     }
     if matches!(change, Change::Remove(_) | Change::To(_)) && failures.len() < args.snapshots.len() {
-        output.say("older copies of these files still open with the old key, and so does whoever kept the old wrapped key");
+        output.say(
+            "older copies of these files still open with the old key, and so does whoever kept the old wrapped key",
+        );
     }
     match (failures.len(), args.snapshots.len()) {
         (0, _) => output.finish(json!({ "snapshots": results })),

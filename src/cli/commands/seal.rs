@@ -36,7 +36,8 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         std::fs::metadata(&args.source).map_err(|error| Error::Io(error).at(&args.source))?;
     }
     let home = open_home(global)?;
-    let named_files = !args.key.is_empty() && args.key.iter().chain(&args.platform_key).all(|key| key.starts_with("file:"));
+    let named_files =
+        !args.key.is_empty() && args.key.iter().chain(&args.platform_key).all(|key| key.starts_with("file:"));
     if home.is_fresh() && !named_files {
         if !args.key.is_empty() {
             // The key that was asked for can't be in a home that does not exist.

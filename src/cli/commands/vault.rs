@@ -42,8 +42,7 @@ fn create(
         LayerName::Customer => Owner::Customer,
         LayerName::Platform => Owner::Platform,
     };
-    let protection =
-        if passphrase { Protection::Passphrase(PassphraseCost::default()) } else { Protection::KeyFile };
+    let protection = if passphrase { Protection::Passphrase(PassphraseCost::default()) } else { Protection::KeyFile };
     let created = open_home(global)?.create_vault(&name, owner, protection)?;
     say_created(output, &created);
     output.finish(json!({ "vault": name.to_string() }))
@@ -59,7 +58,7 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
         let owner = if vault.owner() == Owner::Platform { "platform" } else { "customer" };
         let protection = match vault.protection(&cx).map_err(HomeError::from)? {
             Protection::KeyFile => "key file",
-            Protection::Passphrase(_) => "passphrase",
+            _ => "passphrase",
         };
         let backup = match (status.current, status.last_backup) {
             (true, Some(time)) => format!("backed up {time}"),
@@ -68,7 +67,8 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
             (false, None) => "never backed up".to_owned(),
         };
         let name = vault.name();
-        output.say(format_args!("{name}  {owner}  {keys} keys  {protection}  {backup}  {}", escaped_path(vault.path())));
+        output
+            .say(format_args!("{name}  {owner}  {keys} keys  {protection}  {backup}  {}", escaped_path(vault.path())));
         rows.push(json!({
             "name": name.to_string(), "owner": owner, "keys": keys, "protection": protection, "path": vault.path(),
             "last_backup": status.last_backup.map(|time| time.to_string()), "recoverable": status.current,
@@ -92,13 +92,15 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
         }
     };
     let vaults: Vec<&EmbeddedVault> = vaults.iter().map(AsRef::as_ref).collect();
-    let report =
-        write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
+    let report = write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
     for (vault, versions) in &report.vaults {
         output.say(format_args!("backed up vault '{vault}': {versions} key versions"));
     }
-    output.say(format_args!("wrote {}; keep it on another machine, and try it: sobre --home EMPTY vault restore {}",
-        escaped_path(file), escaped_path(file)));
+    output.say(format_args!(
+        "wrote {}; keep it on another machine, and try it: sobre --home EMPTY vault restore {}",
+        escaped_path(file),
+        escaped_path(file)
+    ));
     output.finish(json!({
         "file": escaped_path(file),
         "bytes": report.bytes,
@@ -135,7 +137,8 @@ fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> 
     say_created(output, &created);
     for vault in &restored {
         let (added, present) = (vault.report.added.len(), vault.report.present.len());
-        output.say(format_args!("vault '{}': {added} key versions restored, {present} were there already", vault.vault));
+        output
+            .say(format_args!("vault '{}': {added} key versions restored, {present} were there already", vault.vault));
     }
     output.finish(json!({ "vaults": restored.iter().map(|vault| json!({
         "name": vault.vault.to_string(),

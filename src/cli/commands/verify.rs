@@ -114,7 +114,9 @@ fn sentence(path: &Path, keyless: bool, rooted: bool, verdict: &Verdict) -> Stri
         (true, true, false) => {
             format!("{path}: root matches and no damage, {size} of disk; this suite proves its data only with a key")
         }
-        (true, false, _) => format!("{path}: no damage, {size} of disk; without a key or a known root this says nothing of tampering"),
+        (true, false, _) => {
+            format!("{path}: no damage, {size} of disk; without a key or a known root this says nothing of tampering")
+        }
     }
 }
 
