@@ -8,6 +8,7 @@
 //! no passphrase), and whoever can write to the database could put another public key there. An encryption set pins the thumbprint of
 //! its key, which finds that. An old copy of the whole database, with its key file, is not told from the present one.
 
+mod backup;
 mod database;
 mod error;
 mod files;
@@ -23,6 +24,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use backup::{
+    Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupRecipient, BackupReport, BackupUnlock, BackupVault,
+    BackupVersion, RestoreReport, SealedBackup, write_backup,
+};
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
 pub use root::Protection;
 pub use sealed::PassphraseCost;
