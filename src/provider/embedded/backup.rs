@@ -96,7 +96,7 @@ impl<'a> SealedBackup<'a> {
             let vault = first.settings.name.clone();
             return Err(VaultError::Passphrase { vault, source: PassphraseError::Empty }.into());
         }
-        let taken = cx.now();
+        let taken = first.settings.clock.now();
         let (mut contents, mut sequences, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for &vault in vaults {
             let (content, sequence) = vault.taken(taken, cx)?;

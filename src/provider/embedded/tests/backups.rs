@@ -403,3 +403,31 @@ fn what_the_payload_may_not_say_is_damage() {
     let order = twice(|one, mut two| one.keys[0].versions.append(&mut two.keys[0].versions));
     assert!(matches!(order, Err(BackupError::Damaged)));
 }
+
+/// Written once by the first release of the format; `BACKUP.md` was checked against them with a reader in another language.
+#[test]
+fn golden_backups_open_for_ever() {
+    let recovery = {
+        let text: String = include_str!("golden/recovery.pem").lines().filter(|line| !line.starts_with('-')).collect();
+        let der = <base64ct::Base64 as base64ct::Encoding>::decode_vec(&text).expect("base64");
+        RsaPrivateKey::from_pkcs8_der(&SecretBytes::taken_from(der)).expect("a key")
+    };
+    let by_passphrase = unlocked(include_bytes!("golden/v1-passphrase.backup")).expect("opens");
+    let file = BackupFile::parse(include_bytes!("golden/v1-key.backup").to_vec()).expect("in bounds");
+    let by_key = file.unlock(BackupUnlock::Key(&recovery)).expect("opens");
+    for backup in [by_passphrase, by_key] {
+        let [vault] = backup.vaults.as_slice() else { panic!("one vault") };
+        assert_eq!(
+            (vault.name.as_str(), vault.owner, vault.created),
+            ("local", Owner::Customer, UnixTime(1_700_000_000))
+        );
+        assert_eq!((backup.taken, vault.taken), (UnixTime(1_795_297_842), UnixTime(1_795_297_842)));
+        let [key, old] = vault.keys.as_slice() else { panic!("two keys") };
+        assert_eq!((key.name.as_str(), key.versions.len()), ("backup", 2));
+        assert_eq!(old.name.as_str(), "Old-Key");
+        let [old] = old.versions.as_slice() else { panic!("one version") };
+        assert_eq!((old.state(), old.created()), (KeyState::Disabled, UnixTime(1)));
+        assert_eq!(old.draft.not_before, Some(UnixTime(1_600_000_000)));
+        assert_eq!(old.draft.not_after, Some(UnixTime(1_700_000_000)));
+    }
+}
