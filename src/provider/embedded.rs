@@ -8,6 +8,7 @@
 //! no passphrase), and whoever can write to the database could put another public key there. An encryption set pins the thumbprint of
 //! its key, which finds that. An old copy of the whole database, with its key file, is not told from the present one.
 
+mod backup;
 mod database;
 mod error;
 mod files;
@@ -18,11 +19,15 @@ mod sealed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use backup::{
+    Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupRecipient, BackupReport, BackupUnlock, BackupVault,
+    BackupVersion, RestoreReport, SealedBackup, write_backup,
+};
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
 pub use root::Protection;
 pub use sealed::PassphraseCost;
@@ -46,7 +51,10 @@ use root::{RootKey, Wrapping};
 pub struct EmbeddedVault {
     settings: VaultSettings,
     database: Database,
-    root: Mutex<Option<Arc<RootKey>>>,
+    /// Never changes once it is known.
+    root: OnceLock<Arc<RootKey>>,
+    /// Held while a person is asked, so that many threads ask once. Reading goes on meanwhile.
+    unlocking: Mutex<()>,
 }
 
 /// What opening an embedded vault takes.
@@ -60,7 +68,7 @@ pub struct VaultSettings {
     pub owner: Owner,
     /// Who is asked for passphrases.
     pub passphrase: Arc<dyn PassphraseSource>,
-    /// Dates new keys, and measures how long opening waits for locks.
+    /// Dates new keys and backups, and measures how long opening waits for locks.
     pub clock: Arc<dyn Clock>,
     /// Makes keys, salts and nonces. RSA keys come from AWS-LC's own generator.
     pub random: Arc<dyn Random>,
@@ -163,7 +171,8 @@ impl EmbeddedVault {
         files::check(&settings.path)?;
         let cx = settings.context();
         let database = Database::open(&settings.path, cx.remaining())?;
-        let vault = Self { database, root: Mutex::new(root), settings };
+        let root = root.map_or_else(OnceLock::new, OnceLock::from);
+        let vault = Self { database, root, unlocking: Mutex::new(()), settings };
         let meta = vault.inspect(&cx, |view| Ok(view.meta.clone()))?;
         // A key file beside a vault that says it has a passphrase: a change of the protection was cut short, or somebody wants us to
         // believe so and skip the checks that the key file makes possible. The passphrase tells.
@@ -256,9 +265,12 @@ impl EmbeddedVault {
 
     /// Returns the root key; asks for the passphrase if it must, and checks all records the first time.
     fn root_key(&self, cx: &OpContext) -> Result<Arc<RootKey>, VaultError> {
-        // Held while a person is asked, so that many threads ask once.
-        let mut cached = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = &*cached {
+        if let Some(root) = self.root.get() {
+            return Ok(Arc::clone(root));
+        }
+        let _unlocking = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster.
+        if let Some(root) = self.root.get() {
             return Ok(Arc::clone(root));
         }
         let mut meta = self.database.read(cx.remaining(), Meta::read)?;
@@ -282,8 +294,7 @@ impl EmbeddedVault {
         if meta.protection != Protection::KeyFile && files::present(&files::key_path(self.database.path()))? {
             self.remove_unused_key_file(cx)?;
         }
-        *cached = Some(Arc::clone(&root));
-        Ok(root)
+        Ok(Arc::clone(self.root.get_or_init(|| root)))
     }
 
     fn unseal(&self, meta: &Meta) -> Result<RootKey, VaultError> {
@@ -307,7 +318,7 @@ impl EmbeddedVault {
 
     /// Reads a consistent, and where the root key is at hand authenticated, state.
     fn inspect<T>(&self, cx: &OpContext, read: impl FnOnce(&View<'_>) -> Result<T, Fault>) -> Result<T, VaultError> {
-        let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let root = self.root.get().cloned();
         self.database.read(cx.remaining(), |connection| {
             let meta = Meta::read(connection)?;
             if let Some(root) = &root {

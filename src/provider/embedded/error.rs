@@ -18,6 +18,15 @@ use crate::random::RandomError;
 pub enum VaultError {
     /// Another process holds the vault's lock for longer than the deadline.
     Busy(PathBuf),
+    /// A key of a backup can't stand beside what the vault has: the same name and number for another key, or the same key elsewhere.
+    Conflict {
+        /// The database.
+        path: PathBuf,
+        /// The version in the backup, `name@n`.
+        key: String,
+        /// The version in the vault, `name@n`.
+        with: String,
+    },
     /// The vault's files contradict each other or fail their authentication.
     Damaged {
         /// The file.
@@ -97,7 +106,7 @@ impl VaultError {
         match self {
             Self::Busy(_) => ProviderErrorKind::Busy,
             Self::Damaged { .. } | Self::NotAVault(_) => ProviderErrorKind::Damaged,
-            Self::Exists(_) => ProviderErrorKind::Exists,
+            Self::Conflict { .. } | Self::Exists(_) => ProviderErrorKind::Exists,
             // A file or medium that fails to answer is an outage; what is missing or refused may be deliberate.
             Self::Io { .. } | Self::OutOfMemory | Self::Random | Self::Sqlite { .. } => ProviderErrorKind::Unavailable,
             Self::KeyFileMissing(_) | Self::Locked(_) | Self::Passphrase { .. } => ProviderErrorKind::Locked,
@@ -124,6 +133,12 @@ impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy(path) => write!(f, "the vault {} is in use by another process", escaped_path(path)),
+            Self::Conflict { path, key, with } if key == with => {
+                write!(f, "{} has another key {with} than the backup", escaped_path(path))
+            }
+            Self::Conflict { path, key, with } => {
+                write!(f, "{} has the backup's key {key} already, as {with}", escaped_path(path))
+            }
             Self::Damaged { path, damage } => write!(f, "the vault file {} is damaged: {damage}", escaped_path(path)),
             Self::Exists(path) => write!(f, "{} exists already", escaped_path(path)),
             Self::Io { path, .. } => write!(f, "can't read or write {}", escaped_path(path)),

@@ -47,7 +47,7 @@ pub(super) fn check(database: &Path) -> Result<(), VaultError> {
         return Err(VaultError::NotAVault(database.to_owned()));
     }
     check_file_system(database)?;
-    for suffix in ["", "-wal", "-shm", "-journal", ".key"] {
+    for suffix in PARTS {
         let path = beside(database, suffix);
         match std::fs::metadata(&path) {
             Ok(metadata) => check_exposure(&path, &metadata)?,
@@ -56,6 +56,13 @@ pub(super) fn check(database: &Path) -> Result<(), VaultError> {
         }
     }
     Ok(())
+}
+
+/// Whether `file` is the database at `database` or a file that belongs to it.
+pub(super) fn is_part_of(database: &Path, file: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let file = identity(file);
+    file.is_some() && PARTS.iter().any(|suffix| identity(&beside(database, suffix)) == file)
 }
 
 /// Refuses the network file systems, on which processes of several machines would share what they can't share.
@@ -201,6 +208,8 @@ fn sync_folder_of(path: &Path) -> Result<(), VaultError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| VaultError::io(folder, error))
 }
 
+/// What stands behind the database's path in the names of a vault's files.
+const PARTS: &[&str] = &["", "-wal", "-shm", "-journal", ".key"];
 const KEY_MAGIC: &[u8; 16] = b"SOBRE vault key1";
 const KEY_FILE_LEN: u64 = 64;
 const MOST_ASIDE: u32 = 999;

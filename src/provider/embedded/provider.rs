@@ -112,7 +112,7 @@ impl KeyAdmin for EmbeddedVault {
             Some(_) => Err(fail(ProviderErrorKind::Exists)),
             None => Ok(()),
         })?;
-        let draft = self.draft(key, bits, cx)?;
+        let draft = self.draft(key, bits)?;
         let record = self.changed(cx, key, &root, |connection, meta| {
             if key_id(connection, key)?.is_some() {
                 return Ok(None);
@@ -129,7 +129,7 @@ impl KeyAdmin for EmbeddedVault {
     fn rotate(&self, key: &KeyName, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let (root, newest) = self.unlocked(key, cx, |newest| self.rotatable(newest, key))?;
         let bits = newest.map_or(0, |newest| newest.public.bits());
-        let draft = self.draft(key, bits, cx)?;
+        let draft = self.draft(key, bits)?;
         // Which number it gets is decided now: another process may have rotated while this one generated.
         let newest_or_record = self.changed(cx, key, &root, |connection, meta| {
             let newest =
@@ -169,8 +169,8 @@ impl EmbeddedVault {
         }
     }
 
-    fn draft(&self, key: &KeyName, bits: usize, cx: &OpContext) -> Result<Draft, ProviderError> {
-        Draft::generate(bits, cx.now()).map_err(|error| self.answer(error, key.as_str()))
+    fn draft(&self, key: &KeyName, bits: usize) -> Result<Draft, ProviderError> {
+        Draft::generate(bits, self.settings.clock.now()).map_err(|error| self.answer(error, key.as_str()))
     }
 
     fn looked_up<T>(

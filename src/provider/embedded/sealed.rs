@@ -43,8 +43,8 @@ pub struct PassphraseCost {
 }
 
 impl PassphraseCost {
-    /// Checks the parameters; `None` below 19 MiB (with 2 passes what OWASP calls the least) or above what [`read`](Self::read)
-    /// takes back.
+    /// Checks the parameters; `None` below 19 MiB (with 2 passes what OWASP calls the least) or above 1 GiB, 16 lanes
+    /// or 4 GiB written in all passes together.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Option<Self> {
         let cost = Self::read(memory_kib, passes, lanes)?;
         (memory_kib >= LEAST_MEMORY_KIB && u64::from(memory_kib) * u64::from(passes) >= LEAST_WORK_KIB).then_some(cost)

@@ -1,5 +1,6 @@
 //! Tests of the embedded vault, and what they share.
 
+mod backups;
 mod keys;
 mod opening;
 mod processes;

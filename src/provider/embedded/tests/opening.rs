@@ -240,6 +240,29 @@ fn what_a_killed_creation_left_does_not_hinder_the_next() {
 }
 
 #[test]
+fn a_golden_vault_opens_for_ever() {
+    let (_folder, path) = folder();
+    let parts: [(&str, &[u8]); 2] =
+        [("", include_bytes!("golden/v1.db")), (".key", include_bytes!("golden/v1.db.key"))];
+    for (suffix, bytes) in parts {
+        let file = files::beside(&path, suffix);
+        std::fs::write(&file, bytes).expect("writes");
+        chmod(&file, 0o600);
+    }
+    let vault = open(&path).expect("opens");
+    assert_eq!(vault.keys(&cx()).expect("lists"), [name("backup"), name("Old-Key")]);
+    assert!(vault.backup_status(&cx()).expect("status").current);
+    let kek = vault.version(&reference("backup@1"), &cx()).expect("finds");
+    let wrapped = WrappedKey {
+        thumbprint: kek.thumbprint,
+        id: kek.id,
+        algorithm: crate::oaep::WrapAlgorithm::RsaOaep256,
+        ciphertext: include_bytes!("golden/v1.wrapped").to_vec(),
+    };
+    unwraps(&vault, &wrapped);
+}
+
+#[test]
 fn errors_are_one_clause_and_name_their_causes() {
     let path = PathBuf::from("/home/x\u{1b}[2J/vault.db");
     let io = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);

@@ -145,3 +145,36 @@ fn no_secret_reaches_debug_output() {
     let text = format!("{vault:?}");
     assert!(text.contains("RootKey") && !text.contains("secret:"), "{text}");
 }
+
+/// Answers only when it is told to.
+#[derive(Debug)]
+struct Slow(std::sync::Barrier);
+
+impl PassphraseSource for Slow {
+    fn passphrase(&self, _: &VaultName, _: Purpose) -> Result<SecretBytes, PassphraseError> {
+        self.0.wait();
+        self.0.wait();
+        Ok(SecretBytes::copied_from(b"one"))
+    }
+}
+
+#[test]
+fn public_keys_are_read_while_somebody_types_the_passphrase() {
+    let (_folder, path) = folder();
+    let vault = EmbeddedVault::create(settings(&path, &Answer::of("one")), cheap()).expect("a vault");
+    let wrapped = wrap(&vault, &make(&vault, "backup"));
+    drop(vault);
+    let slow = Arc::new(Slow(std::sync::Barrier::new(2)));
+    let settings = VaultSettings {
+        passphrase: Arc::clone(&slow) as Arc<dyn PassphraseSource>,
+        ..settings(&path, &Answer::nothing())
+    };
+    let vault = EmbeddedVault::open(settings).expect("opens");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| unwraps(&vault, &wrapped));
+        slow.0.wait();
+        wrap(&vault, &vault.version(&reference("backup"), &cx()).expect("reads"));
+        slow.0.wait();
+        thread.join().expect("unwraps");
+    });
+}

@@ -1,0 +1,228 @@
+//! What a backup holds, and its canonical encoding.
+
+use std::fmt;
+
+use crate::clock::UnixTime;
+use crate::key::{KeyName, KeyState, Thumbprint, VaultName, VersionNumber};
+use crate::oaep::RsaPrivateKey;
+use crate::provider::embedded::Owner;
+use crate::provider::embedded::backup::BackupError;
+use crate::provider::embedded::backup::format::{Cursor, MOST_BYTES};
+use crate::provider::embedded::record::{Draft, Record, state_from, state_number};
+use crate::secret::SecretBytes;
+
+/// The contents of a backup.
+#[derive(Debug)]
+pub struct Backup {
+    /// When it was taken.
+    pub taken: UnixTime,
+    /// The vaults in it, at least one.
+    pub vaults: Vec<BackupVault>,
+}
+
+/// One vault in a backup.
+#[derive(Debug)]
+pub struct BackupVault {
+    /// The name under which it was configured.
+    pub name: VaultName,
+    /// Its id, random and its own.
+    pub id: [u8; 16],
+    /// Whose keys these are.
+    pub owner: Owner,
+    /// When the vault was made.
+    pub created: UnixTime,
+    /// When the backup was taken.
+    pub taken: UnixTime,
+    /// Its keys.
+    pub keys: Vec<BackupKey>,
+}
+
+/// One key in a backup.
+#[derive(Debug)]
+pub struct BackupKey {
+    /// Its name.
+    pub name: KeyName,
+    /// Its versions, oldest first, at least one.
+    pub versions: Vec<BackupVersion>,
+}
+
+/// One version of a key in a backup, with its private half.
+pub struct BackupVersion {
+    /// Its number.
+    pub number: VersionNumber,
+    /// What it is.
+    pub thumbprint: Thumbprint,
+    pub(in crate::provider::embedded) draft: Draft,
+}
+
+impl BackupVersion {
+    pub(super) fn of(record: &Record, pkcs8: SecretBytes) -> Self {
+        Self {
+            number: record.number,
+            thumbprint: record.thumbprint,
+            draft: Draft {
+                created: record.created,
+                state: record.state,
+                not_before: record.not_before,
+                not_after: record.not_after,
+                public: record.public.clone(),
+                pkcs8,
+            },
+        }
+    }
+
+    /// Returns when it was made.
+    pub fn created(&self) -> UnixTime {
+        self.draft.created
+    }
+
+    /// Returns its state when the backup was taken.
+    pub fn state(&self) -> KeyState {
+        self.draft.state
+    }
+}
+
+impl fmt::Debug for BackupVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BackupVersion({}, {})", self.number, self.thumbprint)
+    }
+}
+
+impl Backup {
+    /// Encodes into locked memory, which is measured first so that it never moves.
+    pub(in crate::provider::embedded) fn encoded(&self) -> Result<SecretBytes, BackupError> {
+        let mut len = 0_usize;
+        self.encode(&mut |bytes: &[u8]| {
+            len = len.saturating_add(bytes.len());
+            Ok(())
+        })?;
+        if len > MOST_BYTES {
+            return Err(BackupError::TooLarge);
+        }
+        let mut secret = SecretBytes::zeroed(len);
+        let mut rest = secret.expose_mut();
+        self.encode(&mut |bytes: &[u8]| {
+            let (to, behind) =
+                std::mem::take(&mut rest).split_at_mut_checked(bytes.len()).ok_or(BackupError::TooLarge)?;
+            to.copy_from_slice(bytes);
+            rest = behind;
+            Ok(())
+        })?;
+        Ok(secret)
+    }
+
+    fn encode(&self, put: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>) -> Result<(), BackupError> {
+        put(&self.taken.0.to_le_bytes())?;
+        put(&count(self.vaults.len())?)?;
+        for vault in &self.vaults {
+            put_name(put, vault.name.as_str())?;
+            put(&vault.id)?;
+            put(&[vault.owner.number()])?;
+            put(&vault.created.0.to_le_bytes())?;
+            put(&count(vault.keys.len())?)?;
+            for key in &vault.keys {
+                put_name(put, key.name.as_str())?;
+                put(&count(key.versions.len())?)?;
+                for version in &key.versions {
+                    let draft = &version.draft;
+                    put(&version.number.get().to_le_bytes())?;
+                    put(&draft.created.0.to_le_bytes())?;
+                    put(&[state_number(draft.state)])?;
+                    for time in [draft.not_before, draft.not_after] {
+                        put(&[u8::from(time.is_some())])?;
+                        put(&time.unwrap_or_default().0.to_le_bytes())?;
+                    }
+                    put(&u16::try_from(draft.pkcs8.len()).map_err(|_| BackupError::TooLarge)?.to_le_bytes())?;
+                    put(draft.pkcs8.expose())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes what [`encoded`](Self::encoded) makes, and nothing else. Counts take no memory: every item has bytes of its own.
+    pub(in crate::provider::embedded) fn decoded(payload: &SecretBytes) -> Result<Self, BackupError> {
+        let mut cursor = Cursor(payload.expose());
+        let taken = time(&mut cursor)?;
+        let count = u32::from_le_bytes(cursor.array()?);
+        if !(1..=MOST_VAULTS).contains(&count) {
+            return Err(BackupError::Damaged);
+        }
+        let vaults = (0..count).map(|_| vault(&mut cursor, taken)).collect::<Result<_, _>>()?;
+        if cursor.0.is_empty() { Ok(Self { taken, vaults }) } else { Err(BackupError::Damaged) }
+    }
+}
+
+fn vault(cursor: &mut Cursor<'_>, taken: UnixTime) -> Result<BackupVault, BackupError> {
+    let name = name(cursor)?;
+    let id = cursor.array()?;
+    let [owner] = cursor.array()?;
+    let owner = Owner::from_number(owner).ok_or(BackupError::Damaged)?;
+    let created = time(cursor)?;
+    let count = u32::from_le_bytes(cursor.array()?);
+    let keys: Vec<BackupKey> = (0..count).map(|_| key(cursor)).collect::<Result<_, _>>()?;
+    let mut names: Vec<String> = keys.iter().map(|key| key.name.as_str().to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() != keys.len() {
+        return Err(BackupError::Damaged);
+    }
+    Ok(BackupVault { name, id, owner, created, taken, keys })
+}
+
+fn key(cursor: &mut Cursor<'_>) -> Result<BackupKey, BackupError> {
+    let name = name(cursor)?;
+    let count = u32::from_le_bytes(cursor.array()?);
+    let versions: Vec<BackupVersion> = (0..count).map(|_| version(cursor)).collect::<Result<_, _>>()?;
+    let ascending = versions.iter().zip(versions.iter().skip(1)).all(|(one, next)| one.number < next.number);
+    if versions.is_empty() || !ascending { Err(BackupError::Damaged) } else { Ok(BackupKey { name, versions }) }
+}
+
+fn version(cursor: &mut Cursor<'_>) -> Result<BackupVersion, BackupError> {
+    let number = VersionNumber::new(u32::from_le_bytes(cursor.array()?)).ok_or(BackupError::Damaged)?;
+    let created = time(cursor)?;
+    let [state] = cursor.array()?;
+    let state = state_from(state).ok_or(BackupError::Damaged)?;
+    let (not_before, not_after) = (optional_time(cursor)?, optional_time(cursor)?);
+    let len = usize::from(u16::from_le_bytes(cursor.array()?));
+    if len > MOST_PRIVATE {
+        return Err(BackupError::Damaged);
+    }
+    let pkcs8 = SecretBytes::copied_from(cursor.take(len)?);
+    let private = RsaPrivateKey::from_pkcs8_der(&pkcs8).map_err(|_| BackupError::Damaged)?;
+    let public = private.public().map_err(|_| BackupError::Damaged)?;
+    let thumbprint = Thumbprint::of(&public);
+    Ok(BackupVersion { number, thumbprint, draft: Draft { created, state, not_before, not_after, public, pkcs8 } })
+}
+
+fn name<T: std::str::FromStr>(cursor: &mut Cursor<'_>) -> Result<T, BackupError> {
+    let [len] = cursor.array()?;
+    let text = std::str::from_utf8(cursor.take(usize::from(len))?).map_err(|_| BackupError::Damaged)?;
+    text.parse().map_err(|_| BackupError::Damaged)
+}
+
+fn time(cursor: &mut Cursor<'_>) -> Result<UnixTime, BackupError> {
+    let seconds = u64::from_le_bytes(cursor.array()?);
+    if i64::try_from(seconds).is_ok() { Ok(UnixTime(seconds)) } else { Err(BackupError::Damaged) }
+}
+
+fn optional_time(cursor: &mut Cursor<'_>) -> Result<Option<UnixTime>, BackupError> {
+    let [there] = cursor.array()?;
+    match (there, time(cursor)?) {
+        (0, UnixTime(0)) => Ok(None),
+        (1, time) => Ok(Some(time)),
+        _ => Err(BackupError::Damaged),
+    }
+}
+
+fn count(items: usize) -> Result<[u8; 4], BackupError> {
+    u32::try_from(items).map(u32::to_le_bytes).map_err(|_| BackupError::TooLarge)
+}
+
+fn put_name(put: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>, name: &str) -> Result<(), BackupError> {
+    put(&[u8::try_from(name.len()).map_err(|_| BackupError::TooLarge)?])?;
+    put(name.as_bytes())
+}
+
+const MOST_VAULTS: u32 = 1024;
+const MOST_PRIVATE: usize = 4096;
