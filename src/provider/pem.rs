@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::io::escaped_path;
 use crate::key::{KeyRef, KeyState, KeyVersion, Thumbprint, VaultName};
@@ -233,7 +236,10 @@ fn trimmed(text: &[u8]) -> &[u8] {
 
 /// Reads a file of at most 64 KiB into locked memory.
 fn read_small(path: &Path) -> io::Result<SecretBytes> {
-    let mut file = File::open(path)?;
+    // A FIFO without a writer must not block.
+    let no_wait =
+        i32::try_from((OFlags::NONBLOCK | OFlags::CLOEXEC).bits()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(no_wait).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }

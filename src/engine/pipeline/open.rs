@@ -174,7 +174,7 @@ impl Pipe<'_> {
     /// Behind the last chunk of a page stands the page, as the manifest has it.
     fn finish_page<R: ReadAt>(&mut self, opened: &Opened<R>, chunk: Chunk) -> Result<(), Error> {
         let last = opened.chunk(chunk.index() + 1).is_none();
-        if !last && (chunk.index() + 1) % RECORDS_PER_PAGE as u64 != 0 {
+        if !last && !(chunk.index() + 1).is_multiple_of(RECORDS_PER_PAGE as u64) {
             return Ok(());
         }
         let number = u32::try_from(chunk.index() / RECORDS_PER_PAGE as u64).unwrap_or(u32::MAX);

@@ -33,7 +33,7 @@ impl Places {
         next.0 += 1;
         next.1 += stored;
         // Behind the last chunk of a page stands the page.
-        if next.0 % RECORDS_PER_PAGE as u64 == 0 {
+        if next.0.is_multiple_of(RECORDS_PER_PAGE as u64) {
             next.1 += PAGE_LEN as u64;
         }
         drop(next);

@@ -202,7 +202,6 @@ fn write_all(
         Ok(())
     })?;
     let disk_len = feed.disk_len();
-    drop(feed);
     if let Input::Disk(disk) = input
         && !options.live
     {

@@ -77,7 +77,7 @@ impl<'a> Disk<'a> {
             return Err(Error::SourceChanged("changed while it was read").at(self.path));
         }
         let there = std::fs::metadata(self.path).ok();
-        if !there.is_some_and(|there| (there.dev(), there.ino()) == (now.device, now.inode)) {
+        if there.is_none_or(|there| (there.dev(), there.ino()) != (now.device, now.inode)) {
             return Err(Error::SourceChanged("was replaced while it was read").at(self.path));
         }
         Ok(())
