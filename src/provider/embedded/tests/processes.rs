@@ -60,6 +60,8 @@ fn child() {
         "create for ever" => loop {
             drop(EmbeddedVault::open_or_create(settings.clone(), Protection::KeyFile).expect("a vault"));
             std::fs::remove_file(&path).expect("removes");
+            // Else every round leaves one more key file aside.
+            std::fs::remove_file(files::key_path(Path::new(&path))).expect("removes");
         },
         other => panic!("no such action: {other}"),
     }
