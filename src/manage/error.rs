@@ -256,6 +256,7 @@ fn kind_of_backup(error: &BackupError) -> ErrorKind {
         BackupError::Damaged | BackupError::NotABackup => ErrorKind::Damaged,
         BackupError::Locked | BackupError::NeedsKey(_) | BackupError::NeedsPassphrase => ErrorKind::WrongKey,
         BackupError::NoVaults => ErrorKind::NotFound,
+        BackupError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
         BackupError::Vault(error) => kind_of_vault(error),
         BackupError::Write(CommitError::Busy(_)) => ErrorKind::Busy,
         _ => ErrorKind::Failed,
