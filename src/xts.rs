@@ -23,6 +23,8 @@ mod tests;
 mod tweak;
 #[cfg(target_arch = "x86_64")]
 mod vaes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod vaes_avx512;
 
 use std::fmt;
 
@@ -95,6 +97,8 @@ impl Xts256 {
             Kernel::Portable(_) => Backend::Portable,
             #[cfg(target_arch = "x86_64")]
             Kernel::VaesAvx2(_) => Backend::VaesAvx2,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(_) => Backend::VaesAvx512,
         }
     }
 
@@ -148,6 +152,8 @@ impl Xts256 {
             Kernel::Portable(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
             #[cfg(target_arch = "x86_64")]
             Kernel::VaesAvx2(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
         }
         Ok(())
     }
@@ -164,6 +170,8 @@ impl Xts256 {
             Kernel::Portable(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
             #[cfg(target_arch = "x86_64")]
             Kernel::VaesAvx2(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
         }
         Ok(())
     }
@@ -182,6 +190,8 @@ enum Kernel {
     Portable(portable::Portable),
     #[cfg(target_arch = "x86_64")]
     VaesAvx2(vaes_avx2::VaesAvx2),
+    #[cfg(target_arch = "x86_64")]
+    VaesAvx512(vaes_avx512::VaesAvx512),
 }
 
 impl Kernel {
@@ -195,6 +205,11 @@ impl Kernel {
             Backend::VaesAvx2 => {
                 Some(Self::VaesAvx2(vaes_avx2::VaesAvx2::new(detect::HaveVaesAvx2::detect()?, data, tweak)))
             }
+            #[cfg(target_arch = "x86_64")]
+            Backend::VaesAvx512 => {
+                Some(Self::VaesAvx512(vaes_avx512::VaesAvx512::new(detect::HaveVaesAvx512::detect()?, data, tweak)))
+            }
+            #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
     }
