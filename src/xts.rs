@@ -11,6 +11,8 @@ mod backend;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod order;
 mod placed;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +21,10 @@ mod sector;
 #[cfg(test)]
 mod tests;
 mod tweak;
+#[cfg(target_arch = "x86_64")]
+mod vaes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod vaes_avx512;
 
 use std::fmt;
 
@@ -89,6 +95,10 @@ impl Xts256 {
             #[cfg(target_arch = "x86_64")]
             Kernel::AesNi(_) => Backend::AesNi,
             Kernel::Portable(_) => Backend::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx2(_) => Backend::VaesAvx2,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(_) => Backend::VaesAvx512,
         }
     }
 
@@ -140,6 +150,10 @@ impl Xts256 {
             #[cfg(target_arch = "x86_64")]
             Kernel::AesNi(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
             Kernel::Portable(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx2(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(kernel) => kernel.unit::<ENCRYPT>(tweak, unit),
         }
         Ok(())
     }
@@ -154,6 +168,10 @@ impl Xts256 {
             #[cfg(target_arch = "x86_64")]
             Kernel::AesNi(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
             Kernel::Portable(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx2(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::VaesAvx512(kernel) => kernel.sectors::<ENCRYPT>(sector, first, data),
         }
         Ok(())
     }
@@ -170,6 +188,10 @@ enum Kernel {
     #[cfg(target_arch = "x86_64")]
     AesNi(aesni::AesNi),
     Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    VaesAvx2(vaes_avx2::VaesAvx2),
+    #[cfg(target_arch = "x86_64")]
+    VaesAvx512(vaes_avx512::VaesAvx512),
 }
 
 impl Kernel {
@@ -179,6 +201,15 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Backend::AesNi => Some(Self::AesNi(aesni::AesNi::new(detect::HaveAesNi::detect()?, data, tweak))),
             Backend::Portable => Some(Self::Portable(portable::Portable::new(data, tweak))),
+            #[cfg(target_arch = "x86_64")]
+            Backend::VaesAvx2 => {
+                Some(Self::VaesAvx2(vaes_avx2::VaesAvx2::new(detect::HaveVaesAvx2::detect()?, data, tweak)))
+            }
+            #[cfg(target_arch = "x86_64")]
+            Backend::VaesAvx512 => {
+                Some(Self::VaesAvx512(vaes_avx512::VaesAvx512::new(detect::HaveVaesAvx512::detect()?, data, tweak)))
+            }
+            #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
     }

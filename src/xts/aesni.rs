@@ -8,10 +8,10 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::swap;
-use std::ptr;
 
 use super::SectorSize;
 use super::detect::HaveAesNi;
+use super::order::{fetch, put};
 use super::placed::Placed;
 use super::round_keys::{RoundKeys, Schedule};
 use super::tweak::{double as double_integer, split_unit, steal};
@@ -68,8 +68,14 @@ fn all_sectors<const ENCRYPT: bool>(keys: &RoundKeys, sector: SectorSize, first:
 
 #[target_feature(enable = "aes,sse2")]
 fn one_unit<const ENCRYPT: bool>(keys: &RoundKeys, tweak: &[u8; 16], unit: &mut [u8]) {
+    unit_under::<ENCRYPT>(keys, encrypt_one(&keys.tweak, load(tweak)), unit);
+}
+
+/// Runs one data unit, or the end of one, of at least one block; `tweak` is its first block's, encrypted.
+#[target_feature(enable = "aes,sse2")]
+pub(super) fn unit_under<const ENCRYPT: bool>(keys: &RoundKeys, tweak: __m128i, unit: &mut [u8]) {
     let schedule = keys.data::<ENCRYPT>();
-    let mut tweaks = powers(encrypt_one(&keys.tweak, load(tweak)));
+    let mut tweaks = powers(tweak);
     let mut following = tweaks;
     let (mut tweaks, mut following) = (&mut tweaks, &mut following);
     let (blocks, mut ending) = split_unit(unit);
@@ -184,7 +190,7 @@ fn crypt_one<const ENCRYPT: bool>(schedule: &Schedule, block: __m128i) -> __m128
 
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn encrypt_one(schedule: &Schedule, block: __m128i) -> __m128i {
+pub(super) fn encrypt_one(schedule: &Schedule, block: __m128i) -> __m128i {
     crypt_one::<true>(schedule, block)
 }
 
@@ -223,7 +229,7 @@ fn double(tweak: __m128i) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn from_number(number: u64) -> __m128i {
+pub(super) fn from_number(number: u64) -> __m128i {
     _mm_set_epi64x(0, number.cast_signed())
 }
 
@@ -235,7 +241,7 @@ fn to_integer(tweak: __m128i) -> u128 {
     u128::from_le_bytes(bytes)
 }
 
-/// Makes the lanes' values due here and now, for the reason given at [`fetch`].
+/// Makes the lanes' values due here and now, for the reason that [`order`](super::order) gives.
 #[inline]
 #[target_feature(enable = "aes,sse2")]
 fn anchor(lanes: &mut [__m128i; LANES]) {
@@ -257,35 +263,16 @@ fn anchor(lanes: &mut [__m128i; LANES]) {
     }
 }
 
-/// Reads a round key or a tweak here and now.
-///
-/// Plain reads would be hoisted out of the loops into registers that do not exist: round keys would be copied to the stack,
-/// where nobody zeroes them, and the doublings would sink below the rounds that they are meant to run beside.
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn fetch(value: &__m128i) -> __m128i {
-    // SAFETY: a reference is readable and aligned; no CPU feature beyond sse2 is used.
-    unsafe { ptr::read_volatile(value) }
-}
-
-/// Writes a tweak here and now, for the reason given at [`fetch`].
-#[inline]
-#[target_feature(enable = "aes,sse2")]
-fn put(slot: &mut __m128i, value: __m128i) {
-    // SAFETY: a unique reference is writable and aligned; sse2 suffices.
-    unsafe { ptr::write_volatile(slot, value) }
-}
-
-#[inline]
-#[target_feature(enable = "aes,sse2")]
-fn load(block: &[u8; 16]) -> __m128i {
+pub(super) fn load(block: &[u8; 16]) -> __m128i {
     // SAFETY: the block's 16 bytes are readable, and this load takes any alignment; sse2 is enabled.
     unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn store(block: &mut [u8; 16], value: __m128i) {
+pub(super) fn store(block: &mut [u8; 16], value: __m128i) {
     // SAFETY: 16 bytes behind a unique reference are writable at any alignment by this store; sse2 is enabled.
     unsafe { _mm_storeu_si128(block.as_mut_ptr().cast(), value) }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 #[cfg(target_arch = "x86_64")]
-use super::detect::HaveAesNi;
+use super::detect::{HaveAesNi, HaveVaesAvx2, HaveVaesAvx512};
 
 /// An implementation of AES-256-XTS. All of them give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +43,11 @@ impl Backend {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::AesNi => HaveAesNi::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::VaesAvx2 => HaveVaesAvx2::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::VaesAvx512 => HaveVaesAvx512::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }

@@ -12,6 +12,44 @@ impl HaveAesNi {
     }
 }
 
+/// Proves that this CPU has VAES and AVX2, and [`HaveAesNi`].
+#[derive(Clone, Copy)]
+pub(super) struct HaveVaesAvx2(HaveAesNi);
+
+impl HaveVaesAvx2 {
+    /// Asks the CPU.
+    pub(super) fn detect() -> Option<Self> {
+        let detected = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("vaes");
+        if detected && !masked("avx2") && !masked("vaes") { HaveAesNi::detect().map(Self) } else { None }
+    }
+
+    /// The part of the proof that AES-NI code asks for.
+    pub(super) fn aes_ni(self) -> HaveAesNi {
+        self.0
+    }
+}
+
+/// Proves that this CPU has VAES, VPCLMULQDQ and AVX-512 (F, BW, VL), and [`HaveAesNi`].
+#[derive(Clone, Copy)]
+pub(super) struct HaveVaesAvx512(HaveAesNi);
+
+impl HaveVaesAvx512 {
+    /// Asks the CPU.
+    pub(super) fn detect() -> Option<Self> {
+        let detected = std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("vaes")
+            && std::is_x86_feature_detected!("vpclmulqdq");
+        if detected && !masked("avx512f") && !masked("vaes") { HaveAesNi::detect().map(Self) } else { None }
+    }
+
+    /// The part of the proof that AES-NI code asks for.
+    pub(super) fn aes_ni(self) -> HaveAesNi {
+        self.0
+    }
+}
+
 /// Whether a test asked to act as if this CPU lacked `feature`: `SOBRE_CPU_DISABLE_vaes=1`.
 #[cfg(feature = "__cpu_mask")]
 fn masked(feature: &str) -> bool {

@@ -64,8 +64,8 @@ unsafe impl<T: Send> Send for Placed<T> {}
 // SAFETY: shared access gives out `&T` only, like `Box<T>`.
 unsafe impl<T: Sync> Sync for Placed<T> {}
 
-/// More than any key expansion here needs, and less than a page.
-const STACK_TO_WIPE: usize = 3072;
+/// Eight times the largest expanded key: room for the copies that an expansion leaves behind.
+const STACK_TO_WIPE: usize = 8192;
 
 #[cfg(test)]
 mod tests {

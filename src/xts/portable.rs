@@ -27,8 +27,7 @@ impl Portable {
         let (blocks, ending) = split_unit(unit);
         let mut tweaks = Tweaks::new();
         for batch in blocks.chunks_mut(BATCH) {
-            let lanes = batch.len().div_ceil(LANE);
-            tweaks.fill(lanes, |lane, before| if lane == 0 { next } else { times_x32(before) });
+            tweaks.fill(batch.len(), |lane, before| if lane == 0 { next } else { times_x32(before) });
             self.apply::<ENCRYPT>(&tweaks, batch);
             if let Some(&last) = tweaks.0.get(batch.len().wrapping_sub(1)) {
                 next = double(last);
@@ -56,9 +55,8 @@ impl Portable {
             let mut starts = starts.iter().map(|start| u128::from_le_bytes((*start).into()));
             let (blocks, _) = run.as_chunks_mut::<16>();
             for batch in blocks.chunks_mut(BATCH) {
-                let lanes = batch.len().div_ceil(LANE);
                 let lanes_per_sector = sector.bytes() / 16 / LANE;
-                tweaks.fill(lanes, |lane, before| {
+                tweaks.fill(batch.len(), |lane, before| {
                     if lane % lanes_per_sector == 0 { starts.next().unwrap_or_default() } else { times_x32(before) }
                 });
                 self.apply::<ENCRYPT>(&tweaks, batch);
@@ -96,12 +94,20 @@ impl Tweaks {
         Self([0; BATCH])
     }
 
-    /// Fills the first `lanes` lanes; `start` gives a lane's first tweak from its number and the start of the lane before.
+    /// Fills in the tweaks of `blocks` blocks; `start` gives a lane's first tweak from its number and the start of the lane before.
     #[inline(always)]
-    fn fill(&mut self, lanes: usize, mut start: impl FnMut(usize, u128) -> u128) {
-        let mut current = [0; LANES];
+    fn fill(&mut self, blocks: usize, mut start: impl FnMut(usize, u128) -> u128) {
         let mut before = 0;
-        for (lane, slot) in current.iter_mut().enumerate().take(lanes) {
+        if blocks <= LANE {
+            before = start(0, before);
+            for tweak in self.0.iter_mut().take(blocks) {
+                *tweak = before;
+                before = double(before);
+            }
+            return;
+        }
+        let mut current = [0; LANES];
+        for (lane, slot) in current.iter_mut().enumerate().take(blocks.div_ceil(LANE)) {
             before = start(lane, before);
             *slot = before;
         }

@@ -57,7 +57,7 @@ fn every_sector_count_agrees_with_xts_mode() {
     for backend in Backend::available() {
         let xts = Xts256::with_backend(&key, backend).expect("available");
         for sector in [SectorSize::Bytes512, SectorSize::Bytes4096] {
-            for (count, offset) in (0..=70).flat_map(|count| offsets.map(|offset| (count, offset))) {
+            for (count, offset) in (0..=40).flat_map(|count| offsets.map(|offset| (count, offset))) {
                 let plaintext = pattern(count * sector.bytes());
                 let expected = encrypted_by_reference(&key, sector, offset, &plaintext);
                 let mut data = plaintext.clone();
