@@ -143,33 +143,37 @@ impl Forge {
         let word = |name: &str| edit[name].as_str();
         let at = |name: &str| {
             let text = word(name).unwrap_or_else(|| panic!("'{name}' is missing in {edit}"));
-            let (place, plus) = match text.split_once(['+', '-']) {
-                Some((place, plus)) if plus.bytes().all(|b| b.is_ascii_digit()) && text.contains('+') => {
-                    (place, plus.parse::<usize>().expect("a number"))
-                }
-                _ => (text, 0),
-            };
+            let (place, plus) = text.split_once('+').unwrap_or((text, "0"));
             let before = edit["before"].as_u64().map_or(0, |count| usize::try_from(count).expect("small"));
-            self.place(place) + plus - before
+            self.place(place) + plus.parse::<usize>().expect("a number") - before
         };
         let len = || usize::try_from(edit["len"].as_u64().expect("a length")).expect("small");
         match word("do").unwrap_or("set") {
             "set" => {
                 let value = word("hex").map_or_else(|| self.other(edit, at("at"), len()), unhex);
-                let place = at("at");
-                self.bytes[place..place + value.len()].copy_from_slice(&value);
-                // Both heads are edited alike unless the recipe says otherwise.
-                if place < HEAD && word("head") != Some("a") {
-                    self.bytes[HEAD + place..HEAD + place + value.len()].copy_from_slice(&value);
+                for place in self.places(edit, at("at")) {
+                    self.bytes[place..place + value.len()].copy_from_slice(&value);
                 }
-                if word("head") == Some("b") {
-                    let before = golden::read(edit["base"].as_str().expect("a base"));
-                    self.bytes[place..place + value.len()].copy_from_slice(&before[place..place + value.len()]);
+            }
+            "add" => {
+                let by = edit["by"].as_i64().expect("a number");
+                let size = usize::try_from(edit["size"].as_u64().expect("bytes")).expect("small");
+                for place in self.places(edit, at("at")) {
+                    let mut value = [0; 8];
+                    value[..size].copy_from_slice(&self.bytes[place..place + size]);
+                    let value = u64::from_le_bytes(value).wrapping_add_signed(by).to_le_bytes();
+                    self.bytes[place..place + size].copy_from_slice(&value[..size]);
                 }
             }
             "flip" => {
-                let place = at("at");
-                self.bytes[place] ^= 1;
+                for place in self.places(edit, at("at")) {
+                    self.bytes[place] ^= 1;
+                }
+            }
+            "zero" => {
+                for place in self.places(edit, at("at")) {
+                    self.bytes[place..place + len()].fill(0);
+                }
             }
             "truncate" => {
                 let place = at("at");
@@ -196,7 +200,7 @@ impl Forge {
             }
             "grow" => {
                 let section = usize::try_from(edit["section"].as_u64().expect("a section")).expect("small") - 1;
-                self.grow(section, &at("at"), &unhex(word("hex").expect("bytes")));
+                self.grow(section, at("at"), &unhex(word("hex").expect("bytes")));
             }
             "items" => {
                 let items = unhex(word("hex").expect("bytes"));
@@ -212,8 +216,14 @@ impl Forge {
         }
     }
 
+    /// Both heads are edited alike unless the edit says `"head": "a"`, or names a place in head B.
+    fn places(&self, edit: &Value, place: usize) -> Vec<usize> {
+        let whole = edit["len"].as_u64().is_some_and(|len| len > HEAD as u64);
+        if place < HEAD && !whole && edit["head"] != "a" { vec![place, HEAD + place] } else { vec![place] }
+    }
+
     /// Inserts bytes into a section and mends all lengths around; what is behind moves up into the fill.
-    fn grow(&mut self, section: usize, at: &usize, bytes: &[u8]) {
+    fn grow(&mut self, section: usize, at: usize, bytes: &[u8]) {
         let range = self.sections[section].clone();
         for head in [0, HEAD] {
             let end = head + 32736;
@@ -277,6 +287,12 @@ impl Forge {
     pub fn mend<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
         for word in words {
             match word {
+                "h" => {
+                    let hash = Sha256::digest(&self.bytes[..1024]);
+                    for at in self.pages.iter().map(|page| page.start + 40).chain([self.footer + 8]) {
+                        self.bytes[at..at + 32].copy_from_slice(&hash);
+                    }
+                }
                 "checks" => (0..2).for_each(|head| self.mend_check(head)),
                 "sections" => self.mend_sections(),
                 "crcs" => self.mend_crcs(),

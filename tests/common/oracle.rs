@@ -208,3 +208,30 @@ impl FixedOutputReset for Sha1 {
         FixedOutput::finalize_into(std::mem::take(self), out);
     }
 }
+
+/// Wraps under another key than the thumbprint says, for tests that need more keys than there are.
+#[derive(Debug)]
+pub struct Unchecked(pub sobre::engine::WrappingKey);
+
+impl KeyProvider for Unchecked {
+    fn name(&self) -> &VaultName {
+        self.0.provider.name()
+    }
+
+    fn version(&self, key: &KeyRef, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+        self.0.provider.version(key, cx)
+    }
+
+    fn find(&self, of: &Thumbprint, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+        self.0.provider.find(of, cx)
+    }
+
+    fn wrap_key(&self, kek: &KeyVersion, secret: &SecretBytes, cx: &OpContext) -> Result<WrappedKey, ProviderError> {
+        let wrapped = self.0.provider.wrap_key(&self.0.version, secret, cx)?;
+        Ok(WrappedKey { thumbprint: kek.thumbprint, ..wrapped })
+    }
+
+    fn unwrap_key(&self, wrapped: &WrappedKey, cx: &OpContext) -> Result<SecretBytes, ProviderError> {
+        self.0.provider.unwrap_key(wrapped, cx)
+    }
+}
