@@ -99,9 +99,7 @@ impl Sealer {
     pub fn finish(self, records: impl IntoIterator<Item = ChunkRecord>) -> Result<Trailer, Error> {
         let mut records: Vec<_> = records.into_iter().collect();
         records.sort_unstable_by_key(|record| record.index);
-        let mut body = Body::new(&self);
         let mut disk_len = 0;
-        let mut manifest = self.header.encode().to_vec();
         for (index, record) in (0..).zip(&records) {
             if record.snapshot != self.hash {
                 return Err(Error::Foreign);
@@ -113,9 +111,6 @@ impl Sealer {
                 return Err(Error::IncompleteChunks(index));
             }
             disk_len = self.offset_of(index).saturating_add(record.len as u64);
-            if let Some((_, page)) = body.push(record.record) {
-                manifest.extend_from_slice(&page);
-            }
         }
         let count = records.len() as u64;
         let shape = match self.shape {
@@ -124,6 +119,17 @@ impl Sealer {
         };
         if count != shape.chunk_count || disk_len != shape.disk_len {
             return Err(Error::IncompleteChunks(count.min(shape.chunk_count.saturating_sub(1))));
+        }
+        let mut body = Body::new(&self);
+        let mut manifest = self.header.encode().to_vec();
+        for record in &records {
+            // A stream's caller says how long each chunk is: only the last may be short.
+            if record.len as u64 != shape.chunk_len(record.index) {
+                return Err(Error::IncompleteChunks(record.index));
+            }
+            if let Some((_, page)) = body.push(record.record) {
+                manifest.extend_from_slice(&page);
+            }
         }
         if let Some((_, page)) = body.close() {
             manifest.extend_from_slice(&page);
