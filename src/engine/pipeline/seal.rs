@@ -159,10 +159,9 @@ fn write_all(
     let never = || false;
     let first_page = body.next_page();
     let first_chunk = u64::from(first_page) * RECORDS_PER_PAGE as u64;
-    if first_page == 0 {
-        sink.write_at(0, sealer.header(), &never)?;
-        sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
-    }
+    // Also when resuming: one of the heads there may be damaged.
+    sink.write_at(0, sealer.header(), &never)?;
+    sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
     let manifest = manifest.map(|partial| ManifestWriter { file: partial.file(), path: partial.path() });
     if let Some(manifest) = &manifest {
         manifest.write(0, &sealer.header.encode())?;
