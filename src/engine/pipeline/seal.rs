@@ -87,7 +87,11 @@ impl Engine {
             Some(Resumed { sealer, pages, done }) => {
                 let mut body = Body::new(sealer);
                 for page in pages {
-                    body.keep(page.offset, &page.bytes(partial.file())?, page.data_len);
+                    let bytes = page.bytes(partial.file())?;
+                    if let Some(manifest) = manifest {
+                        ManifestWriter::new(manifest).write_page(body.next_page(), &bytes)?;
+                    }
+                    body.keep(page.offset, &bytes, page.data_len);
                 }
                 let summary = write_all(sealer, input, &sink, body, manifest, options, ctl)?;
                 SealSummary { resumed: *done, ..summary }
@@ -162,7 +166,7 @@ fn write_all(
     // Also when resuming: one of the heads there may be damaged.
     sink.write_at(0, sealer.header(), &never)?;
     sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
-    let manifest = manifest.map(|partial| ManifestWriter { file: partial.file(), path: partial.path() });
+    let manifest = manifest.map(ManifestWriter::new);
     if let Some(manifest) = &manifest {
         manifest.write(0, &sealer.header.encode())?;
     }
@@ -239,7 +243,11 @@ struct ManifestWriter<'a> {
     path: &'a Path,
 }
 
-impl ManifestWriter<'_> {
+impl<'a> ManifestWriter<'a> {
+    fn new(partial: &'a PartialFile) -> Self {
+        Self { file: partial.file(), path: partial.path() }
+    }
+
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all_at(bytes, offset).at(self.path)
     }
