@@ -36,29 +36,50 @@ impl Engine {
             Source::Path(path) => Input::Disk(Disk::open(path, options.live)?),
             Source::Stream(reader) => Input::Pipe(reader),
         };
-        let manifest = match &options.manifest {
-            Some(path) => Some(begin_afresh(path, options.force)?.0),
-            None => None,
+        let Some(path) = &options.manifest else {
+            return self.seal_to(target, &mut input, policy, None, options, ctl);
         };
-        let summary = match target {
+        refuse_target(path, &input)?;
+        if matches!(target, Target::Path(target) if target == path) {
+            return Err(Error::SameFile.at(path));
+        }
+        let (manifest, _) = begin_afresh(path, options.force)?;
+        match self.seal_to(target, &mut input, policy, Some(&manifest), options, ctl) {
+            Ok(summary) => {
+                manifest.commit()?;
+                Ok(summary)
+            }
+            Err(error) => {
+                // Resuming writes it anew. That it could not be removed would hide why the run failed.
+                let _ = manifest.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn seal_to(
+        &self,
+        target: Target<'_>,
+        input: &mut Input<'_>,
+        policy: &SealPolicy,
+        manifest: Option<&PartialFile>,
+        options: &SealOptions,
+        ctl: &Control,
+    ) -> Result<SealSummary, Error> {
+        match target {
             Target::Stream(writer) => {
-                let (geometry, hash) = describe(&input);
+                let (geometry, hash) = describe(input);
                 let sealer = self.sealer_of(geometry, policy, hash)?;
                 let sink = Sink::stream(writer);
-                let body = Body::new(&sealer);
-                let summary = write_all(&sealer, &mut input, &sink, body, manifest.as_ref(), options, ctl)?;
+                let summary = write_all(&sealer, input, &sink, Body::new(&sealer), manifest, options, ctl)?;
                 sink.flush()?;
-                summary
+                Ok(summary)
             }
             Target::Path(path) => {
-                refuse_target(path, &input)?;
-                self.seal_to_file(path, &mut input, policy, manifest.as_ref(), options, ctl)?
+                refuse_target(path, input)?;
+                self.seal_to_file(path, input, policy, manifest, options, ctl)
             }
-        };
-        if let Some(manifest) = manifest {
-            manifest.commit()?;
         }
-        Ok(summary)
     }
 
     fn seal_to_file(
