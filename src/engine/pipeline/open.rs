@@ -35,7 +35,7 @@ impl Engine {
         ctl: &Control,
     ) -> Result<OpenSummary, Error> {
         let manifest = match &options.manifest {
-            Some(path) => Some(std::fs::read(path).at(path)?),
+            Some(path) => Some(open_manifest(path)?),
             None => None,
         };
         let sidecar = match &options.sidecar {
@@ -361,6 +361,14 @@ fn open_snapshot(path: &Path) -> Result<File, Error> {
             Err(Error::UnsuitableFile { kind: kind.name(), advice }.at(path))
         }
         other => Err(Error::UnsuitableFile { kind: other.name(), advice: "name a snapshot" }.at(path)),
+    }
+}
+
+/// Opens a manifest: its pages are read when they are needed, so that it may be as long as it likes.
+fn open_manifest(path: &Path) -> Result<File, Error> {
+    match SourceKind::of(&std::fs::metadata(path).at(path)?) {
+        SourceKind::File => open_without_waiting(path).at(path),
+        other => Err(Error::UnsuitableFile { kind: other.name(), advice: "name a manifest" }.at(path)),
     }
 }
 
