@@ -152,23 +152,28 @@ impl Engine {
         Ok(Opener { opened })
     }
 
-    pub(super) fn open_manifest(&self, heads: Heads, manifest: Vec<u8>) -> Result<Opened<Vec<u8>>, Error> {
+    pub(super) fn open_manifest<R: ReadAt>(&self, heads: Heads, manifest: R) -> Result<Opened<R>, Error> {
         let error = |fault| Error::damaged(Part::Manifest, fault);
-        let fixed = manifest.first_chunk::<HEADER_LEN>().ok_or(error(Fault::Truncated))?;
-        if Header::decode(fixed).map_err(|_| error(Fault::Magic))? != heads.header {
+        let size = manifest.size()?;
+        let footer_at = size.checked_sub(FOOTER_LEN as u64).filter(|offset| *offset >= HEADER_LEN as u64);
+        let footer_at = footer_at.ok_or(error(Fault::Truncated))?;
+        let mut fixed = [0; HEADER_LEN];
+        read_exact_at(&manifest, &mut fixed, 0)?;
+        if Header::decode(&fixed).map_err(|_| error(Fault::Magic))? != heads.header {
             return Err(Error::Foreign);
         }
-        let footer_bytes = *manifest.last_chunk::<FOOTER_LEN>().ok_or(error(Fault::Truncated))?;
+        let mut footer_bytes = [0; FOOTER_LEN];
+        read_exact_at(&manifest, &mut footer_bytes, footer_at)?;
         let footer = Footer::decode(&footer_bytes, &heads.header, None)?;
         let count = u64::from(footer.shape.page_count);
         let last = footer.shape.page_count.checked_sub(1).map_or(0, |last| page_len(footer.shape.records_in(last)));
-        let pages_len = count.saturating_sub(1) * PAGE_LEN as u64 + last as u64;
-        let expected = HEADER_LEN as u64 + pages_len + count * INDEX_ENTRY_LEN as u64 + FOOTER_LEN as u64;
-        if manifest.len() as u64 != expected {
-            return Err(error(Fault::Length { found: manifest.len() as u64, expected }));
+        let index_at = HEADER_LEN as u64 + count.saturating_sub(1) * PAGE_LEN as u64 + last as u64;
+        let expected = index_at + count * INDEX_ENTRY_LEN as u64 + FOOTER_LEN as u64;
+        if size != expected {
+            return Err(error(Fault::Length { found: size, expected }));
         }
-        let index_at = manifest.len() - FOOTER_LEN - footer.shape.page_count as usize * INDEX_ENTRY_LEN;
-        let index = manifest.get(index_at..manifest.len() - FOOTER_LEN).unwrap_or_default().to_vec();
+        let mut index = vec![0; footer.shape.page_count as usize * INDEX_ENTRY_LEN];
+        read_exact_at(&manifest, &mut index, index_at)?;
         self.finish_opening(heads, manifest, Layout::Manifest, &footer_bytes, footer, &index)
     }
 

@@ -1,5 +1,7 @@
 //! The chunk API for sealing: in place, no I/O, no threads of its own.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::aead::NONCE_LEN;
 use crate::engine::chunk::chunk_of;
 use crate::engine::cipher::ChunkCipher;
@@ -7,7 +9,7 @@ use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, ChunkRecord, Chunks, Engine, Error, Geometry, LayerPolicy, PolicyError, SealPolicy};
 use crate::format::{
     Entry, Envelope, FOOTER_LEN, Footer, Head, Header, HeaderHash, Index, KeyOrigin, Keys, Layer, LayerKeys,
-    LayerSecret, MAX_CHUNKS, Page, RECORDS_PER_PAGE, Record, Section, Shape, SnapshotId,
+    LayerSecret, MAX_CHUNKS, Page, RECORDS_PER_PAGE, Record, Section, Shape, SnapshotId, Suite,
 };
 use crate::kdf;
 use crate::random::random_secret;
@@ -16,7 +18,8 @@ use crate::xts::SectorSize;
 
 /// Seals the chunks of one disk, in any order and from many threads.
 ///
-/// Nonces are drawn from a seed of this process, so a chunk sealed again after a retry never repeats one.
+/// Nonces are drawn from a seed of this process and count repetitions, so a chunk sealed again never repeats one: not in another
+/// process, and not in this one, where it may have other contents by then.
 #[derive(Debug)]
 pub struct Sealer {
     pub(super) head: Vec<u8>,
@@ -27,6 +30,14 @@ pub struct Sealer {
     pub(super) session: u16,
     session_seed: SecretBytes,
     shape: Option<Shape>,
+    encrypted: Mutex<Encrypted>,
+}
+
+/// Which chunks have used up their first nonce: one bit each.
+#[derive(Debug, Default)]
+struct Encrypted {
+    chunks: Vec<u64>,
+    repetitions: u64,
 }
 
 impl Sealer {
@@ -99,9 +110,7 @@ impl Sealer {
     pub fn finish(self, records: impl IntoIterator<Item = ChunkRecord>) -> Result<Trailer, Error> {
         let mut records: Vec<_> = records.into_iter().collect();
         records.sort_unstable_by_key(|record| record.index);
-        let mut body = Body::new(&self);
         let mut disk_len = 0;
-        let mut manifest = self.header.encode().to_vec();
         for (index, record) in (0..).zip(&records) {
             if record.snapshot != self.hash {
                 return Err(Error::Foreign);
@@ -113,9 +122,6 @@ impl Sealer {
                 return Err(Error::IncompleteChunks(index));
             }
             disk_len = self.offset_of(index).saturating_add(record.len as u64);
-            if let Some((_, page)) = body.push(record.record) {
-                manifest.extend_from_slice(&page);
-            }
         }
         let count = records.len() as u64;
         let shape = match self.shape {
@@ -124,6 +130,17 @@ impl Sealer {
         };
         if count != shape.chunk_count || disk_len != shape.disk_len {
             return Err(Error::IncompleteChunks(count.min(shape.chunk_count.saturating_sub(1))));
+        }
+        let mut body = Body::new(&self);
+        let mut manifest = self.header.encode().to_vec();
+        for record in &records {
+            // A stream's caller says how long each chunk is: only the last may be short.
+            if record.len as u64 != shape.chunk_len(record.index) {
+                return Err(Error::IncompleteChunks(record.index));
+            }
+            if let Some((_, page)) = body.push(record.record) {
+                manifest.extend_from_slice(&page);
+            }
         }
         if let Some((_, page)) = body.close() {
             manifest.extend_from_slice(&page);
@@ -152,8 +169,36 @@ impl Sealer {
     }
 
     fn nonce(&self, chunk: u64) -> [u8; NONCE_LEN] {
-        let prf = kdf::hmac(&self.session_seed, &[&chunk.to_le_bytes()]);
+        if self.header.suite == Suite::XtsBlake3 {
+            return [0; NONCE_LEN];
+        }
+        let repetition = match self.repetition(chunk) {
+            0 => Vec::new(),
+            count => count.to_le_bytes().to_vec(),
+        };
+        let prf = kdf::hmac(&self.session_seed, &[&chunk.to_le_bytes(), &repetition]);
         *prf.first_chunk().expect("32 bytes have 12")
+    }
+
+    /// Returns 0 for a chunk that is encrypted for the first time, and another number every time after that.
+    fn repetition(&self, chunk: u64) -> u64 {
+        // Chunks are fewer than 2^28: 32 MiB at most.
+        let word = usize::try_from(chunk / 64).unwrap_or(0);
+        let mut encrypted = self.encrypted.lock().unwrap_or_else(PoisonError::into_inner);
+        if encrypted.chunks.len() <= word {
+            encrypted.chunks.resize(word + 1, 0);
+        }
+        let bit = 1 << (chunk % 64);
+        match encrypted.chunks.get_mut(word) {
+            Some(bits) if *bits & bit == 0 => {
+                *bits |= bit;
+                0
+            }
+            _ => {
+                encrypted.repetitions += 1;
+                encrypted.repetitions
+            }
+        }
     }
 }
 
@@ -264,6 +309,7 @@ impl Engine {
             session,
             session_seed: random_secret(self.random.as_ref(), SEED_LEN)?,
             shape,
+            encrypted: Mutex::default(),
         })
     }
 

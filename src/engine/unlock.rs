@@ -102,6 +102,11 @@ impl Heads {
         self.usable.first().map(|(number, head)| (*number, head)).expect("the constructors keep at least one")
     }
 
+    /// Returns the number of the head that does not count.
+    pub(super) fn older(&self) -> u8 {
+        1 - self.best().0
+    }
+
     /// Whether both heads are usable and the same.
     pub(super) fn agree(&self) -> bool {
         matches!(self.usable.as_slice(), [(_, first), (_, second)] if first == second)
@@ -134,7 +139,10 @@ impl Engine {
             match self.unlock_head(head, &heads.hash, layers) {
                 Ok(layers) => {
                     let mut warnings = heads.warnings.clone();
-                    if first_error.is_some() {
+                    // Who has only the old key of an unfinished rewrap needs the older head: nothing is damaged.
+                    let older = matches!(first_error, Some(Error::KeyMissing { .. } | Error::KeyNotWanted { .. }))
+                        && warnings.contains(&Warning::RewrapUnfinished);
+                    if first_error.is_some() && !older {
                         warnings.retain(|warning| *warning != Warning::RewrapUnfinished);
                         warnings.push(Warning::HeadDamaged { head: 1 - *number });
                     }

@@ -34,7 +34,7 @@ impl Engine {
     /// [`Error::HeadDamaged`] when only a head is damaged: the snapshot still opens. Else as [`open`](Self::open).
     pub fn verify<R: ReadAt>(&self, source: R, workers: usize, ctl: &Control) -> Result<Verdict, Error> {
         let heads = Heads::read(&source)?;
-        let agree = heads.agree();
+        let (agree, older) = (heads.agree(), heads.older());
         let opened = self.open_file(heads, source)?;
         let shape = opened.footer.shape;
         let stored = each_chunk(opened.chunks(), shape.disk_len, workers, ctl, |chunk, buf| {
@@ -49,12 +49,7 @@ impl Engine {
         })?;
         check_pages(&opened.pages, Some(&opened.keys.page), shape.page_count)?;
         if !agree {
-            let head = opened.warnings.iter().find_map(|warning| match warning {
-                Warning::HeadDamaged { head } => Some(*head),
-                Warning::RewrapUnfinished => None,
-            });
-            // An interrupted rewrap leaves the older contents in one of the heads.
-            return Err(Error::HeadDamaged { head: head.unwrap_or(1) });
+            return Err(Error::HeadDamaged { head: faulty_head(&opened.warnings, older) });
         }
         let root = opened.footer.root;
         Ok(Verdict { header: opened.header, disk_len: shape.disk_len, stored, root, authentic: true })
@@ -73,7 +68,6 @@ pub fn verify_keyless<R: ReadAt>(
     ctl: &Control,
 ) -> Result<Verdict, Error> {
     let heads = Heads::read(&source)?;
-    let agree = heads.agree();
     let (_, footer) = read_footer(&source, &heads.header)?;
     let index = Index::decode(&read_index(&source, &footer)?, &footer)?;
     let hashed = heads.header.suite == Suite::XtsBlake3;
@@ -96,12 +90,8 @@ pub fn verify_keyless<R: ReadAt>(
     if root.is_some_and(|root| *root != footer.root) {
         return Err(Error::RootDiffers);
     }
-    if !agree {
-        let head = heads.warnings.iter().find_map(|warning| match warning {
-            Warning::HeadDamaged { head } => Some(*head),
-            Warning::RewrapUnfinished => None,
-        });
-        return Err(Error::HeadDamaged { head: head.unwrap_or(1) });
+    if !heads.agree() {
+        return Err(Error::HeadDamaged { head: faulty_head(&heads.warnings, heads.older()) });
     }
     Ok(Verdict {
         header: heads.header,
@@ -110,6 +100,15 @@ pub fn verify_keyless<R: ReadAt>(
         root: footer.root,
         authentic: hashed && root.is_some(),
     })
+}
+
+/// Says which head is to be mended: the damaged one, or the one that an interrupted rewrap left behind.
+fn faulty_head(warnings: &[Warning], older: u8) -> u8 {
+    let damaged = warnings.iter().find_map(|warning| match warning {
+        Warning::HeadDamaged { head } => Some(*head),
+        Warning::RewrapUnfinished => None,
+    });
+    damaged.unwrap_or(older)
 }
 
 /// Pages without data chunks are reached by no chunk that is read: look at every page once.

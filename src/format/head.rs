@@ -1,6 +1,7 @@
 //! A head: fixed header, envelope, check hash (SPEC §3).
 
 use crate::format::envelope::ENVELOPE_LEN;
+use crate::format::header::MAGIC;
 use crate::format::{Envelope, Fault, FormatError, HEADER_LEN, Header, Part};
 use crate::kdf;
 
@@ -35,6 +36,10 @@ impl Head {
     /// [`FormatError`] with the first thing that is wrong.
     pub fn decode(bytes: &[u8], number: u8) -> Result<Self, FormatError> {
         let error = |fault| FormatError { part: Part::Head(number), fault };
+        // A short file that begins otherwise was never a snapshot.
+        if bytes.iter().zip(MAGIC).any(|(found, expected)| found != expected) {
+            return Err(error(Fault::Magic));
+        }
         let fixed: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(error(Fault::Truncated))?;
         let Some((body, check)) = bytes.get(..HEAD_LEN).and_then(|head| head.split_last_chunk::<CHECK_LEN>()) else {
             return Err(error(Fault::Truncated));

@@ -283,7 +283,7 @@ fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-const MAGIC: &[u8; 8] = b"\x89SOBRE\r\n";
+pub(super) const MAGIC: &[u8; 8] = b"\x89SOBRE\r\n";
 const VERSION: u16 = 1;
 const KIND_SNAPSHOT: u8 = 1;
 const CRITICAL_AT: usize = 16;

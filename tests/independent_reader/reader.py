@@ -69,7 +69,7 @@ class Damaged(SobreError):
 
 
 class NotSupported(SobreError):
-    """Well-formed, but of a version, kind, suite or with critical bits that this reader does not know (section 1)."""
+    """A good check hash, but a version, kind, suite, critical bits or critical TLV that are not known (section 1)."""
 
     exit_code = 13
     kind = "not supported"
@@ -230,10 +230,12 @@ class Fixed:
 
 
 def fixed_unsupported(raw: bytes) -> str | None:
-    """What of kind, suite and critical bits this reader does not know, if anything."""
-    kind, suite = raw[10], raw[11]
+    """What of version, kind, suite and critical bits this reader does not know, if anything."""
+    version, kind, suite = int.from_bytes(raw[8:10], "little"), raw[10], raw[11]
     critical = int.from_bytes(raw[16:20], "little")
-    # Assumed: every other value of these three is "well-formed but unknown", 0 too.
+    if version != 1:
+        return f"version {version}"
+    # Assumed: every other value of these is "unknown", 0 too.
     if kind != 1:
         return f"kind {kind}"
     if suite not in SUITES:
@@ -305,7 +307,6 @@ class Section:
     source: bytes
     entries: list[Entry]
     mac: bytes
-    unsupported: str | None
 
     def verifies(self, k_env: bytes) -> bool:
         return hmac.compare_digest(hmac256(k_env, self.raw[:-32]), self.mac)
@@ -316,18 +317,13 @@ class Envelope:
     generation: int
     sections: list[Section]
     tlvs: list[tuple[int, bytes]]
-    unsupported: str | None
 
 
-def parse_entry(raw: bytes) -> Entry | str:
-    """`raw` is the entry with its length. Gives a text for the reserved type."""
+def parse_entry(raw: bytes) -> Entry:
+    """`raw` is the entry with its length."""
     cur = Cursor(raw, "ENTRY")
     cur.u16()
-    kind = cur.u8()
-    if kind == 2:
-        return "an epoch key entry"
-    need(kind == 1, f"ENTRY: type {kind}")  # Assumed: types that are not even reserved are damage.
-    alg, tp_alg, tp = cur.u16(), cur.u8(), cur.take(32)
+    kind, alg, tp_alg, tp = cur.u8(), cur.u16(), cur.u8(), cur.take(32)
     count = cur.u8()
     need(count <= 4, "ENTRY: too many locators")
     locators = []
@@ -356,35 +352,29 @@ def parse_section(raw: bytes, layer: int) -> Section:
     need(set_len <= 128, f"SECTION {layer}: set_len")
     set_name = utf8(cur.take(set_len), "name of the encryption set")
     source_len = cur.u16()
-    # Assumed: "at most 64 bytes" allows nothing that "32 bytes or none; layer 2: none" doesn't.
     need(source_len in ((0, 32) if layer == 1 else (0,)), f"SECTION {layer}: source_len")
     source = cur.take(source_len)
     entries: list[Entry] = []
-    unsupported = None
     for _ in range(count):
         size = cur.u16()
         need(size >= 2, "ENTRY: len")
         cur.at -= 2
-        entry = parse_entry(cur.take(size))
-        if isinstance(entry, str):
-            unsupported = entry
-        else:
-            entries.append(entry)
+        entries.append(parse_entry(cur.take(size)))
     mac = cur.take(32)
     cur.end()
     need(len({e.tp for e in entries}) == len(entries), f"SECTION {layer}: the same thumbprint twice")
-    return Section(raw, layer, flags, generation, updated, set_name, source, entries, mac, unsupported)
+    return Section(raw, layer, flags, generation, updated, set_name, source, entries, mac)
 
 
-def parse_tlvs(cur: Cursor) -> tuple[list[tuple[int, bytes]], str | None]:
+def parse_tlvs(cur: Cursor) -> list[tuple[int, bytes]]:
     tlvs: list[tuple[int, bytes]] = []
-    unsupported = None
     while cur.left():
         kind = cur.u16()
-        tlvs.append((kind, cur.take(cur.u16())))
+        need(kind & 0x7FFF != 0, "public TLV of type 0")
         if kind & 0x8000:
-            unsupported = f"critical public TLV {kind:#06x}"
-    return tlvs, unsupported
+            raise NotSupported(f"critical public TLV {kind:#06x}")
+        tlvs.append((kind, cur.take(cur.u16())))
+    return tlvs
 
 
 def parse_envelope(raw: bytes, layers: int) -> Envelope:
@@ -401,9 +391,7 @@ def parse_envelope(raw: bytes, layers: int) -> Envelope:
         need(length >= 4, "SECTION: len")
         cur.at -= 4
         sections.append(parse_section(cur.take(length), layer))
-    tlvs, unsupported = parse_tlvs(cur)
-    unsupported = next((s.unsupported for s in sections if s.unsupported), unsupported)
-    return Envelope(generation, sections, tlvs, unsupported)
+    return Envelope(generation, sections, parse_tlvs(cur))
 
 
 # --- section 3 and section 9, steps 1 and 2: the heads ----------------------------------------------------------------
@@ -416,30 +404,15 @@ class Head:
     envelope: Envelope
 
 
-@dataclass(frozen=True)
-class Unparsed:
-    """A head whose hash holds, of a kind, suite or with critical bits (or a version) that is not known."""
-
-    name: str
-    fixed_raw: bytes
-    reason: str
-    version: bool = False
-
-
-def read_head(name: str, raw: bytes) -> Head | Unparsed:
-    """Raises Damaged when the head isn't usable. "Bounds" are taken to be every rule of sections 3.1 and 3.2."""
+def read_head(name: str, raw: bytes) -> Head:
+    """Raises Damaged or NotSupported when the head isn't usable."""
     need(len(raw) == HEAD_LEN, f"head {name}: cut short")
     need(raw[:8] == MAGIC, f"head {name}: magic")
     need(sha(raw[:32736]) == raw[32736:], f"head {name}: check hash")
-    fixed_raw = raw[:FIXED_LEN]
-    version = int.from_bytes(raw[8:10], "little")
-    if version != 1:
-        return Unparsed(name, fixed_raw, f"version {version}", version=True)
-    # Assumed: what is not supported is named as such before rules are applied that it might have changed.
-    reason = fixed_unsupported(fixed_raw)
+    reason = fixed_unsupported(raw[:FIXED_LEN])
     if reason is not None:
-        return Unparsed(name, fixed_raw, reason)
-    fixed = parse_fixed(fixed_raw)
+        raise NotSupported(f"head {name}: {reason}")
+    fixed = parse_fixed(raw[:FIXED_LEN])
     return Head(name, fixed, parse_envelope(raw[FIXED_LEN:32736], fixed.layers))
 
 
@@ -448,47 +421,32 @@ class Heads:
     chosen: Head
     other: Head | None
 
+    def in_order(self) -> list[Head]:
+        """The chosen head, and the other one where it says something else."""
+        same = self.other is None or self.other.envelope == self.chosen.envelope
+        return [self.chosen] if self.other is None or same else [self.chosen, self.other]
+
 
 def select_heads(raws: Sequence[tuple[str, bytes]], say: Say) -> Heads:
     """Section 9, steps 1 and 2."""
-    usable: list[Head | Unparsed] = []
-    newer: Unparsed | None = None
-    reasons = []
+    usable: list[Head] = []
+    reasons: list[SobreError] = []
     for name, raw in raws:
         try:
-            head = read_head(name, raw)
-        except Damaged as err:
-            reasons.append(str(err))
-            continue
-        if isinstance(head, Unparsed) and head.version:
-            newer = head
-            reasons.append(f"head {name}: {head.reason}")
-        else:
-            usable.append(head)
+            usable.append(read_head(name, raw))
+        except (Damaged, NotSupported) as err:
+            reasons.append(err)
     if not usable:
-        # Assumed: section 1 ("version ... not supported") wins over step 1, which would call this damaged.
-        if newer is not None:
-            raise NotSupported(newer.reason)
-        raise Damaged("no usable head: " + "; ".join(reasons))
+        for reason in reasons:
+            if isinstance(reason, NotSupported):
+                raise reason
+        raise Damaged("no usable head: " + "; ".join(map(str, reasons)))
     for reason in reasons:
         say(f"one head is not usable, went on with the other: {reason}")
-    fixeds = {h.fixed_raw if isinstance(h, Unparsed) else h.fixed.raw for h in usable}
-    need(len(fixeds) == 1, "the heads differ in FIXED")
-    heads: list[Head] = []
-    for head in usable:
-        if isinstance(head, Unparsed):
-            raise NotSupported(head.reason)
-        heads.append(head)
-    # max() gives the first of equals. Assumed: A on a tie.
-    chosen = max(heads, key=lambda h: h.envelope.generation)
-    refuse_unsupported(chosen)
-    return Heads(chosen, next((h for h in heads if h is not chosen), None))
-
-
-def refuse_unsupported(head: Head) -> None:
-    """Reserved entry types and unknown critical TLVs. Assumed: they count only in the head that is used."""
-    if head.envelope.unsupported is not None:
-        raise NotSupported(f"head {head.name}: {head.envelope.unsupported}")
+    need(len({head.fixed.raw for head in usable}) == 1, "the heads differ in FIXED")
+    # max() gives the first of equals.
+    chosen = max(usable, key=lambda h: h.envelope.generation)
+    return Heads(chosen, next((h for h in usable if h is not chosen), None))
 
 
 # --- section 7 and section 9, step 3: the footer ----------------------------------------------------------------------
@@ -680,25 +638,21 @@ def load_keys(paths: Sequence[str]) -> Keyring:
 
 
 def oaep(alg: int) -> padding.OAEP:
-    """Assumed: the OAEP label is empty."""
     digest: type[hashes.SHA256] | type[hashes.SHA1] = hashes.SHA256 if alg == 1 else hashes.SHA1
     return padding.OAEP(mgf=padding.MGF1(digest()), algorithm=digest(), label=None)
 
 
 def unwrap(section: Section, ring: Keyring) -> bytes:
     """Section 9, step 4: the BLOB of a layer."""
-    found = False
     for entry in section.entries:
         key = ring.get(entry.tp)
-        if key is None or entry.alg not in (1, 2) or entry.tp_alg != 1:
+        if key is None or entry.type != 1 or entry.alg not in (1, 2) or entry.tp_alg != 1:
             continue
-        found = True
         try:
             return key.decrypt(entry.ct, oaep(entry.alg))
         except ValueError:
-            continue
-    what = "the key doesn't decrypt the entry" if found else "no entry for a key at hand"
-    raise WrongKey(f"layer {section.layer}: {what}")
+            raise WrongKey(f"layer {section.layer}: the key doesn't decrypt the entry") from None
+    raise WrongKey(f"layer {section.layer}: no entry for a key at hand")
 
 
 def open_blob(blob: bytes, layer: int, H: bytes) -> bytes:
@@ -737,23 +691,30 @@ def derive(secrets: Sequence[bytes], H: bytes) -> Keys:
 
 
 def unlock(heads: Heads, ring: Keyring, say: Say) -> Keys:
-    """Section 9, steps 4 to 6."""
-    H = heads.chosen.fixed.H
-    sections = heads.chosen.envelope.sections
-    blobs = [unwrap(section, ring) for section in sections]
-    keys = derive([open_blob(blob, layer, H) for layer, blob in enumerate(blobs, 1)], H)
-    if all_verify(heads.chosen, keys):
+    """Section 9, steps 4 to 6, and the fallback of step 2."""
+    first: SobreError | None = None
+    for head in heads.in_order():
+        try:
+            keys = unlock_head(head, ring)
+        except (WrongKey, Damaged) as err:
+            first = first or err
+            continue
+        if first is not None:
+            say(f"head {heads.chosen.name} doesn't serve, went on with head {head.name}: {first}")
         return keys
-    # Assumed: one head is used for all layers, so all sections of the other head must verify.
-    if heads.other is None or not all_verify(heads.other, keys):
-        raise Damaged("SECTION: mac")
-    refuse_unsupported(heads.other)
-    say(f"a section of head {heads.chosen.name} doesn't verify, went on with head {heads.other.name}")
+    assert first is not None
+    raise first
+
+
+def unlock_head(head: Head, ring: Keyring) -> Keys:
+    H = head.fixed.H
+    blobs = [unwrap(section, ring) for section in head.envelope.sections]
+    keys = derive([open_blob(blob, layer, H) for layer, blob in enumerate(blobs, 1)], H)
+    need(
+        all(section.verifies(k) for section, k in zip(head.envelope.sections, keys.env, strict=True)),
+        f"head {head.name}: SECTION: mac",
+    )
     return keys
-
-
-def all_verify(head: Head, keys: Keys) -> bool:
-    return all(section.verifies(k) for section, k in zip(head.envelope.sections, keys.env, strict=True))
 
 
 # --- section 9, steps 7 to 9: footer's mac, index, pages --------------------------------------------------------------
@@ -767,7 +728,8 @@ def check_footer_mac(footer: Footer, keys: Keys) -> None:
 def read_index(tables: Tables, H: bytes) -> None:
     """Step 8."""
     raw = tables.index_bytes()
-    need(sha(b"sobre/1 root\0" + H + raw) == tables.footer.root, "INDEX: root")
+    disk_len = tables.footer.disk_len.to_bytes(8, "little")
+    need(sha(b"sobre/1 root\0" + H + disk_len + raw) == tables.footer.root, "INDEX: root")
     last = BODY_AT - 1
     for at in range(0, len(raw), INDEX_ENTRY):
         offset = int.from_bytes(raw[at : at + 8], "little")
@@ -797,8 +759,6 @@ class Page:
 def parse_record(raw: bytes, chunk: int, fixed: Fixed, disk_len: int) -> Record:
     """Section 5."""
     kind, length, crc, tag = raw[0], *struct.unpack_from("<IQ", raw, 4), raw[32:]
-    if kind == 2:
-        raise NotSupported(f"record {chunk}: a base chunk")
     need(kind in (0, 1), f"record {chunk}: kind")
     need(is_zero(raw[1:4]) and is_zero(raw[16:32]), f"record {chunk}: zeros")
     if kind == 0:
@@ -895,7 +855,6 @@ def read_body(stream: Stream, tables: Tables, fixed: Fixed, keys: Keys | None, s
                 continue
             plain = open_chunk(stored, record, fixed, keys)
             if sink is not None:
-                # Assumed: the padding is dropped without a look.
                 sink(record.chunk * fixed.chunk, plain[: chunk_len(fixed, footer.disk_len, record.chunk)])
         need(stream.next(len(page.raw)) == page.raw, "a page in the file is not the one of the manifest")
     need(stream.next(INDEX_ENTRY * footer.page_count) == tables.index_bytes(), "INDEX: not the one of the manifest")
@@ -920,15 +879,14 @@ def read_heads(snap: Stream, sidecar: str | None, say: Say) -> Heads:
         heads = select_heads([("of the sidecar", source.read_at(0, HEAD_LEN))], say)
     finally:
         source.close()
-    # Assumed: heads that are not usable are no obstacle, H in pages and footer ties the sidecar to the snapshot.
+    # Heads that are not usable are no obstacle: H in pages and footer ties the sidecar to the snapshot.
     for name, raw in raws:
         try:
             head = read_head(name, raw)
-        except Damaged as err:
+        except (Damaged, NotSupported) as err:
             say(str(err))
             continue
-        raw_fixed = head.fixed_raw if isinstance(head, Unparsed) else head.fixed.raw
-        need(raw_fixed == heads.chosen.fixed.raw, "the sidecar is not of this snapshot: FIXED differs")
+        need(head.fixed.raw == heads.chosen.fixed.raw, "the sidecar is not of this snapshot: FIXED differs")
     return heads
 
 

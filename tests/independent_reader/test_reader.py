@@ -300,8 +300,7 @@ class Forged(Case):
         return edit
 
     def test_every_head_byte_rehashed(self) -> None:
-        """Without keys nothing of a head can be changed but what is not authenticated: the envelope's generation, and its
-        `len` (the fill reads as public TLVs of type 0 without data)."""
+        """Without keys nothing of a head can be changed but what is not authenticated: the envelope's generation."""
         base = build(recipe(3), noise(600))
         end = 1024 + int.from_bytes(base.heads[0][1028:1032], "little")
         for at in [*range(0, end + 40), *range(end + 40, 32736, 997)]:
@@ -309,7 +308,7 @@ class Forged(Case):
             for which in (0, 1):
                 c.heads[which][at] ^= 1 << at % 8
                 c.mend_head(which)
-            if 1032 <= at < 1040 or at in (1028, 1029):
+            if 1032 <= at < 1040:
                 self.verify(c.join())
                 continue
             try:
@@ -351,20 +350,50 @@ class Forged(Case):
             c = copy.deepcopy(old)
             c.heads[which] = new.heads[0]
             self.verify(c.join(), {thumbprint(PUB2): KEY2})
-            self.refused(c.join(), WrongKey, {thumbprint(PUB1): KEY1})
+            self.assertEqual(self.said, [])
+            # An interrupted rewrap: who has the old key only goes on with the older head.
+            self.verify(c.join(), {thumbprint(PUB1): KEY1})
+            self.assertIn(f"went on with head {'BA'[which]}", self.said[0])
+            self.refused(c.join(), WrongKey, {thumbprint(STRANGER.public_key()): STRANGER})
 
     def test_not_supported(self) -> None:
         for at, value in ((8, u16(2)), (10, b"\2"), (10, b"\3"), (11, b"\4"), (16, u32(1)), (16, u32(2)), (16, u32(1 << 31))):
             data = self.forge(self.fixed(at, value))
             self.refused(data, NotSupported, note=at)
             self.refused(data, NotSupported, None, at)
+            # One such head is as good as none: the other serves.
+            c = build(recipe(), noise(600))
+            for which in (0, 1):
+                one = copy.deepcopy(c)
+                one.heads[which][at : at + len(value)] = value
+                one.mend_head(which)
+                self.verify(one.join())
+                self.assertEqual(len(self.said), 1)
+                # A damaged one beside it does not hide that it is not supported.
+                one.heads[1 - which][40] ^= 1
+                self.refused(one.join(), NotSupported)
         r = recipe()
         r.tlvs = [(0x8001, b"x")]
         self.refused(self.forge(lambda c: None, r), NotSupported)
+        for kind in (0, 0x8000):
+            r.tlvs = [(kind, b"x")]
+            self.refused_by_both(self.forge(lambda c: None, r))
+
+    def test_unusable_entries(self) -> None:
+        """An entry of another type, algorithm or thumbprint is there and serves nobody."""
+        for odd in ({"type": 0}, {"type": 2}, {"type": 255}, {"alg": 3}, {"tp_alg": 2}):
+            r = recipe()
+            r.layer1 = [Recipient(PUB2, ct=b"?", **odd), Recipient(PUB1)]  # type: ignore[arg-type]
+            self.verify(self.forge(lambda c: None, r))
+            r.layer1 = [Recipient(PUB1, ct=b"?", **odd)]  # type: ignore[arg-type]
+            self.refused(self.forge(lambda c: None, r), WrongKey)
+
+    def test_first_entry_decides(self) -> None:
+        """A key at hand that doesn't decrypt its entry ends it, whatever entries follow."""
         r = recipe()
-        r.layer1 = [Recipient(PUB1), Recipient(PUB2, type=2)]
-        self.refused(self.forge(lambda c: None, r), NotSupported)
-        self.refused(self.forge(self.page(256, b"\2")), NotSupported)
+        r.layer1 = [Recipient(PUB2, ct=bytes(256)), Recipient(PUB1)]
+        self.refused(self.forge(lambda c: None, r), WrongKey)
+        self.verify(self.forge(lambda c: None, r), {thumbprint(PUB1): KEY1})
 
     def test_fixed_rules(self) -> None:
         for at, value in (
@@ -394,7 +423,7 @@ class Forged(Case):
             (1024, b"X"), (1028, u32(15)), (1028, u32(31713)), (1028, u32(length - 1)), (1028, u32(length + 1)),
             (1028, u32(length + 3)), (1024 + length + 9, b"\1"), (s, u32(0)), (s, u32(0xFFFFFFFF)), (s + 4, b"\2"),
             (s + 5, b"\0"), (s + 5, b"\2"), (s + 5, b"\x09"), (s + 6, u16(2)), (s + 24, u16(129)), (s + 24, u16(0xFFFF)),
-            (s + 26, b"\xff"), (s + 30, u16(1)), (s + 32, u16(0)), (s + 32, u16(3)), (s + 34, b"\0"), (s + 34, b"\3"),
+            (s + 26, b"\xff"), (s + 30, u16(1)), (s + 32, u16(0)), (s + 32, u16(3)),
             (s + 70, b"\5"), (s + 71, u16(0)), (s + 71, u16(257)), (s + 71, u16(4097)),
         ):  # fmt: skip
             data = self.forge(self.heads(at, value))
@@ -435,7 +464,7 @@ class Forged(Case):
     def test_page_rules(self) -> None:
         for at, value in (
             (0, b"X"), (8, u32(1)), (12, u16(2)), (12, u16(0)), (14, u16(16)), (16, u64(1)), (24, u64(65537)), (24, u64(2**64 - 1)),
-            (32, u64(512)), (32, u64(2**64 - 1)), (40, b"X"), (72, b"\1"), (223, b"\1"), (256, b"\0"), (256, b"\3"), (257, b"\1"),
+            (32, u64(512)), (32, u64(2**64 - 1)), (40, b"X"), (72, b"\1"), (223, b"\1"), (256, b"\0"), (256, b"\2"), (256, b"\3"), (257, b"\1"),
             (260, u32(512)), (260, u32(600)), (260, u32(0)), (260, u32(0xFFFFFFFF)), (272, b"\1"), (280, b"\1"), (287, b"\1"),
         ):  # fmt: skip
             self.refused_by_both(self.forge(self.page(at, value)), (at, value))
@@ -529,16 +558,19 @@ class Forged(Case):
         self.verify(data, None)  # nothing but a root known from elsewhere can tell
         self.refused(data)
 
-    def test_root_does_not_cover_disk_len(self) -> None:
-        """A weakness of version 1, kept here so that it is known: `root` leaves `disk_len` open within the last chunk
-        (a hole) or the last sector (data), so `verify --root` without keys accepts another length."""
+    def test_root_covers_disk_len(self) -> None:
+        """Another length within the last chunk (a hole) or the last sector (data) needs another root."""
         for disk, other in ((noise(600), 601), (noise(K64) + bytes(K64), K64 + 1)):
             c = build(recipe(), disk)
             root = bytes(c.footer[88:120])
             c.footer[40:48] = u64(other)
             c.mend_footer_crc()
-            self.verify(c.join(), None, root=root)
+            self.refused_by_both(c.join())
+            c.mend_tail(mac=False)
+            self.verify(c.join(), None)
             self.refused(c.join())
+            with self.assertRaises(Damaged):
+                self.verify(c.join(), None, root=root)
 
 
 def base_end(c: Container) -> int:

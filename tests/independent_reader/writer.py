@@ -277,7 +277,7 @@ class Container:
                 at += sum(map(len, chunks))
                 self.index += u64(at) + sha(bytes(page))
                 at += len(page)
-        self.footer[88:120] = sha(b"sobre/1 root\0" + self.H + bytes(self.index))
+        self.footer[88:120] = sha(b"sobre/1 root\0" + self.H + bytes(self.footer[40:48]) + bytes(self.index))
         if mac:
             self.footer[120:152] = hmac256(self.secrets.foot, bytes(self.footer[:120]))
         self.mend_footer_crc()

@@ -35,7 +35,7 @@ impl Engine {
         ctl: &Control,
     ) -> Result<OpenSummary, Error> {
         let manifest = match &options.manifest {
-            Some(path) => Some(std::fs::read(path).at(path)?),
+            Some(path) => Some(open_manifest(path)?),
             None => None,
         };
         let sidecar = match &options.sidecar {
@@ -293,21 +293,25 @@ fn carry<R: ReadAt>(
             let start = chunk.range().start.max(range.start);
             let end = chunk.range().end.min(range.end);
             let place = start - range.start..end - range.start;
-            match record {
+            let written = match record {
                 Record::Data { tag, .. } => {
                     opened.cipher.open(chunk, &tag, &mut buf).map_err(|error| fetch.name(error))?;
                     let inside = |at: u64| usize::try_from(at - chunk.offset()).unwrap_or(usize::MAX);
                     let bytes = buf.get(inside(start)..inside(end)).unwrap_or_default();
-                    sink.write_at(place.start, bytes, &stop)?;
+                    let written = sink.write_at(place.start, bytes, &stop)?;
                     total.fetch_add(buf.len() as u64, Ordering::Relaxed);
                     ctl.add(end - start, buf.len() as u64);
+                    written
                 }
                 Record::Hole => {
-                    sink.write_zeros(place.clone(), &stop)?;
+                    let written = sink.write_zeros(place.clone(), &stop)?;
                     ctl.add(end - start, 0);
+                    written
                 }
+            };
+            if written {
+                prefix.add(place.start, place.end);
             }
-            prefix.add(place.start, place.end);
         }
         Ok(())
     })?;
@@ -361,6 +365,14 @@ fn open_snapshot(path: &Path) -> Result<File, Error> {
             Err(Error::UnsuitableFile { kind: kind.name(), advice }.at(path))
         }
         other => Err(Error::UnsuitableFile { kind: other.name(), advice: "name a snapshot" }.at(path)),
+    }
+}
+
+/// Opens a manifest: its pages are read when they are needed, so that it may be as long as it likes.
+fn open_manifest(path: &Path) -> Result<File, Error> {
+    match SourceKind::of(&std::fs::metadata(path).at(path)?) {
+        SourceKind::File => open_without_waiting(path).at(path),
+        other => Err(Error::UnsuitableFile { kind: other.name(), advice: "name a manifest" }.at(path)),
     }
 }
 

@@ -61,19 +61,19 @@ impl<'a> Records<'a> {
         Self { inner: Mutex::new(RecordsInner { body, next, early: BTreeMap::new() }) }
     }
 
-    /// Adds a record; returns a page that became full, with its number and its offset.
-    pub(super) fn add(&self, index: u64, record: Record) -> Option<(u32, u64, Vec<u8>)> {
+    /// Adds a record; returns the pages that became full, each with its number and its offset.
+    pub(super) fn add(&self, index: u64, record: Record) -> Vec<(u32, u64, Vec<u8>)> {
         let mut inner = lock(&self.inner);
         inner.early.insert(index, record);
-        // The early ones are fewer than there are workers, so that at most one page fills up here.
-        let mut full = None;
+        // While one worker encrypts, the others may run any number of holes ahead: several pages can fill up at once.
+        let mut full = Vec::new();
         loop {
             let next = inner.next;
             let Some(record) = inner.early.remove(&next) else { break };
             inner.next += 1;
             let number = inner.body.next_page();
             if let Some((offset, page)) = inner.body.push(record) {
-                full = Some((number, offset, page));
+                full.push((number, offset, page));
             }
         }
         full

@@ -36,29 +36,50 @@ impl Engine {
             Source::Path(path) => Input::Disk(Disk::open(path, options.live)?),
             Source::Stream(reader) => Input::Pipe(reader),
         };
-        let manifest = match &options.manifest {
-            Some(path) => Some(begin_afresh(path, options.force)?.0),
-            None => None,
+        let Some(path) = &options.manifest else {
+            return self.seal_to(target, &mut input, policy, None, options, ctl);
         };
-        let summary = match target {
+        refuse_target(path, &input)?;
+        if matches!(target, Target::Path(target) if target == path) {
+            return Err(Error::SameFile.at(path));
+        }
+        let (manifest, _) = begin_afresh(path, options.force)?;
+        match self.seal_to(target, &mut input, policy, Some(&manifest), options, ctl) {
+            Ok(summary) => {
+                manifest.commit()?;
+                Ok(summary)
+            }
+            Err(error) => {
+                // Resuming writes it anew. That it could not be removed would hide why the run failed.
+                let _ = manifest.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn seal_to(
+        &self,
+        target: Target<'_>,
+        input: &mut Input<'_>,
+        policy: &SealPolicy,
+        manifest: Option<&PartialFile>,
+        options: &SealOptions,
+        ctl: &Control,
+    ) -> Result<SealSummary, Error> {
+        match target {
             Target::Stream(writer) => {
-                let (geometry, hash) = describe(&input);
+                let (geometry, hash) = describe(input);
                 let sealer = self.sealer_of(geometry, policy, hash)?;
                 let sink = Sink::stream(writer);
-                let body = Body::new(&sealer);
-                let summary = write_all(&sealer, &mut input, &sink, body, manifest.as_ref(), options, ctl)?;
+                let summary = write_all(&sealer, input, &sink, Body::new(&sealer), manifest, options, ctl)?;
                 sink.flush()?;
-                summary
+                Ok(summary)
             }
             Target::Path(path) => {
-                refuse_target(path, &input)?;
-                self.seal_to_file(path, &mut input, policy, manifest.as_ref(), options, ctl)?
+                refuse_target(path, input)?;
+                self.seal_to_file(path, input, policy, manifest, options, ctl)
             }
-        };
-        if let Some(manifest) = manifest {
-            manifest.commit()?;
         }
-        Ok(summary)
     }
 
     fn seal_to_file(
@@ -87,7 +108,11 @@ impl Engine {
             Some(Resumed { sealer, pages, done }) => {
                 let mut body = Body::new(sealer);
                 for page in pages {
-                    body.keep(page.offset, &page.bytes(partial.file())?, page.data_len);
+                    let bytes = page.bytes(partial.file())?;
+                    if let Some(manifest) = manifest {
+                        ManifestWriter::new(manifest).write_page(body.next_page(), &bytes)?;
+                    }
+                    body.keep(page.offset, &bytes, page.data_len);
                 }
                 let summary = write_all(sealer, input, &sink, body, manifest, options, ctl)?;
                 SealSummary { resumed: *done, ..summary }
@@ -159,11 +184,10 @@ fn write_all(
     let never = || false;
     let first_page = body.next_page();
     let first_chunk = u64::from(first_page) * RECORDS_PER_PAGE as u64;
-    if first_page == 0 {
-        sink.write_at(0, sealer.header(), &never)?;
-        sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
-    }
-    let manifest = manifest.map(|partial| ManifestWriter { file: partial.file(), path: partial.path() });
+    // Also when resuming: one of the heads there may be damaged.
+    sink.write_at(0, sealer.header(), &never)?;
+    sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
+    let manifest = manifest.map(ManifestWriter::new);
     if let Some(manifest) = &manifest {
         manifest.write(0, &sealer.header.encode())?;
     }
@@ -192,7 +216,7 @@ fn write_all(
                 }
             };
             ctl.add(chunk.len() as u64, u64::from(record.record.stored_len()));
-            if let Some((number, offset, page)) = records.add(chunk.index(), record.record) {
+            for (number, offset, page) in records.add(chunk.index(), record.record) {
                 if let Some(manifest) = &manifest {
                     manifest.write_page(number, &page)?;
                 }
@@ -239,7 +263,11 @@ struct ManifestWriter<'a> {
     path: &'a Path,
 }
 
-impl ManifestWriter<'_> {
+impl<'a> ManifestWriter<'a> {
+    fn new(partial: &'a PartialFile) -> Self {
+        Self { file: partial.file(), path: partial.path() }
+    }
+
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all_at(bytes, offset).at(self.path)
     }

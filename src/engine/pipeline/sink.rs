@@ -33,19 +33,22 @@ impl<'a> Sink<'a> {
         Self::Stream(Stream { inner: Mutex::new((0, writer)), moved: Condvar::new() })
     }
 
-    /// Writes `bytes` at `offset`. Into a pipe, waits until everything before was written.
-    pub(super) fn write_at(&self, offset: u64, bytes: &[u8], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    /// Writes `bytes` at `offset`. Into a pipe, waits until everything before was written; `false` when the work was stopped
+    /// meanwhile, and nothing was written.
+    pub(super) fn write_at(&self, offset: u64, bytes: &[u8], stop: &dyn Fn() -> bool) -> Result<bool, Error> {
         match self {
-            Self::File(file, path) | Self::Device(file, path) => file.write_all_at(bytes, offset).at(path),
+            Self::File(file, path) | Self::Device(file, path) => {
+                file.write_all_at(bytes, offset).at(path).map(|()| true)
+            }
             Self::Stream(stream) => stream.write(offset, bytes.len() as u64, stop, |writer| writer.write_all(bytes)),
         }
     }
 
-    /// Makes `range` zeros.
-    pub(super) fn write_zeros(&self, range: Range<u64>, stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    /// Makes `range` zeros; as [`write_at`](Self::write_at).
+    pub(super) fn write_zeros(&self, range: Range<u64>, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
         match self {
-            Self::File(..) => Ok(()),
-            Self::Device(file, path) => write_zeros(file, range).at(path),
+            Self::File(..) => Ok(true),
+            Self::Device(file, path) => write_zeros(file, range).at(path).map(|()| true),
             Self::Stream(stream) => stream.write(range.start, range.end - range.start, stop, |writer| {
                 let zeros = [0; 8192];
                 let mut left = range.end - range.start;
@@ -72,14 +75,14 @@ impl<'a> Sink<'a> {
 }
 
 impl Stream<'_> {
-    fn write<F>(&self, offset: u64, len: u64, stop: &dyn Fn() -> bool, write: F) -> Result<(), Error>
+    fn write<F>(&self, offset: u64, len: u64, stop: &dyn Fn() -> bool, write: F) -> Result<bool, Error>
     where
         F: FnOnce(&mut dyn Write) -> std::io::Result<()>,
     {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         while inner.0 != offset {
             if stop() {
-                return Ok(());
+                return Ok(false);
             }
             inner = self.moved.wait_timeout(inner, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -87,7 +90,7 @@ impl Stream<'_> {
         inner.0 += len;
         drop(inner);
         self.moved.notify_all();
-        Ok(())
+        Ok(true)
     }
 }
 
