@@ -18,6 +18,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod round_keys;
 mod sector;
+mod self_test;
 #[cfg(test)]
 mod tests;
 mod tweak;
@@ -58,14 +59,14 @@ pub struct Xts256 {
 }
 
 impl Xts256 {
-    /// Expands `key` (data half, then tweak half) for the best backend of this CPU.
+    /// Expands `key` (data half, then tweak half) for the best backend of this CPU, which has passed a known-answer test in this
+    /// process.
     ///
     /// # Errors
     ///
     /// [`KeyLength`](XtsError::KeyLength) unless the key has 64 bytes; [`EqualHalves`](XtsError::EqualHalves).
     pub fn new(key: &SecretBytes) -> Result<Self, XtsError> {
-        let best = Backend::available().into_iter().next().unwrap_or(Backend::Portable);
-        Self::with_backend(key, best)
+        Self::with_backend(key, self_test::best_backend())
     }
 
     /// Expands `key` for `backend`, for tests and measurements.

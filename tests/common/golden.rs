@@ -90,12 +90,8 @@ impl Golden {
         for (key, value) in &self.labels {
             policy = policy.label(key, value).expect("a label");
         }
-        let options = SealOptions {
-            workers,
-            sparse: self.sparse,
-            manifest: Some(manifest.clone()),
-            ..SealOptions::default()
-        };
+        let options =
+            SealOptions { workers, sparse: self.sparse, manifest: Some(manifest.clone()), ..SealOptions::default() };
         // A path would bring the file's inode and times into the container.
         let disk = self.disk();
         let mut container = Vec::new();

@@ -22,9 +22,14 @@ fn largest(path: &Path) {
     let index_offset = BODY as u64 + 256 * PAGES + 64 * CHUNKS;
     let index_len = 40 * PAGES;
     let mut footer = base[base.len() - FOOTER..].to_vec();
-    for (at, value) in
-        [(40, CHUNKS << 16), (48, CHUNKS), (56, 0), (64, PAGES), (72, index_offset), (80, index_offset + index_len + 192)]
-    {
+    for (at, value) in [
+        (40, CHUNKS << 16),
+        (48, CHUNKS),
+        (56, 0),
+        (64, PAGES),
+        (72, index_offset),
+        (80, index_offset + index_len + 192),
+    ] {
         footer[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
     }
     let mut root = Sha256::new();

@@ -125,10 +125,7 @@ fn inspection_needs_no_key_and_names_every_key() {
         .collect();
     assert_eq!(
         locators,
-        [
-            ["oracle/test-rsa4096@1", "oracle/test-rsa3072@1"],
-            ["oracle/test-rsa2056@1", "oracle/test-rsa2048@1"]
-        ]
+        [["oracle/test-rsa4096@1", "oracle/test-rsa3072@1"], ["oracle/test-rsa2056@1", "oracle/test-rsa2048@1"]]
     );
     assert_eq!(description.footer.expect("a footer").shape.disk_len, 8192);
     assert_eq!(description.file_len, container.len() as u64);

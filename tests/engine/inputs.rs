@@ -258,8 +258,16 @@ fn a_source_that_changes_while_it_is_read_is_refused() {
     type Change = fn(&Path);
     let changes: [(&str, Change, bool); 5] = [
         ("grew while it was read", super::resume::append, true),
-        ("shrank while it was read", |disk| File::options().write(true).open(disk).expect("opens").set_len(100).expect("cuts"), false),
-        ("changed while it was read", |disk| File::options().write(true).open(disk).expect("opens").write_all_at(b"!", 5).expect("writes"), true),
+        (
+            "shrank while it was read",
+            |disk| File::options().write(true).open(disk).expect("opens").set_len(100).expect("cuts"),
+            false,
+        ),
+        (
+            "changed while it was read",
+            |disk| File::options().write(true).open(disk).expect("opens").write_all_at(b"!", 5).expect("writes"),
+            true,
+        ),
         (
             "was replaced while it was read",
             |disk| {
@@ -282,13 +290,8 @@ fn a_source_that_changes_while_it_is_read_is_refused() {
             file.set_modified(std::time::UNIX_EPOCH).expect("sets");
             let mut target = Meddler { written: Vec::new(), meddle: Some(Box::new(|| change(&disk))) };
             let options = SealOptions { workers: 1, live, ..SealOptions::default() };
-            let sealed = engine.seal(
-                Source::Path(&disk),
-                Target::Stream(&mut target),
-                &policy,
-                &options,
-                &Control::default(),
-            );
+            let sealed =
+                engine.seal(Source::Path(&disk), Target::Stream(&mut target), &policy, &options, &Control::default());
             if live && live_goes_on {
                 sealed.expect("asked for");
                 engine.open(target.written).expect("whole");

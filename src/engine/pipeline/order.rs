@@ -46,6 +46,7 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     inner: Mutex<RecordsInner<'a>>,
+    moved: Condvar,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,20 @@ struct RecordsInner<'a> {
 impl<'a> Records<'a> {
     pub(super) fn new(body: Body<'a>) -> Self {
         let next = u64::from(body.next_page()) * RECORDS_PER_PAGE as u64;
-        Self { inner: Mutex::new(RecordsInner { body, next, early: BTreeMap::new() }) }
+        Self { inner: Mutex::new(RecordsInner { body, next, early: BTreeMap::new() }), moved: Condvar::new() }
+    }
+
+    /// Waits until chunk `index` is not too far ahead of the slowest one: early records take memory. `false` when the work was
+    /// stopped meanwhile.
+    pub(super) fn wait_for_room(&self, index: u64, stop: &dyn Fn() -> bool) -> bool {
+        let mut inner = lock(&self.inner);
+        while index >= inner.next.saturating_add(FARTHEST) {
+            if stop() {
+                return false;
+            }
+            inner = self.moved.wait_timeout(inner, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Adds a record; returns the pages that became full, each with its number and its offset.
@@ -76,6 +90,8 @@ impl<'a> Records<'a> {
                 full.push((number, offset, page));
             }
         }
+        drop(inner);
+        self.moved.notify_all();
         full
     }
 
@@ -112,6 +128,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is complete when it is made: a panic elsewhere leaves a good state.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How many chunks a worker may be ahead of the slowest: a few pages.
+const FARTHEST: u64 = 4 * RECORDS_PER_PAGE as u64;
 
 /// How long a worker waits for its turn before it asks whether the work was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -203,6 +203,10 @@ fn write_all(
         let mut buf = Vec::new();
         while !stop() {
             let Some(taken) = feed.take(&mut buf)? else { break };
+            let (Taken::Hole(chunk) | Taken::Data(chunk)) = &taken;
+            if !records.wait_for_room(chunk.index(), &stop) {
+                break;
+            }
             let (chunk, record) = match taken {
                 Taken::Hole(chunk) => {
                     let Some(_) = places.take(chunk.index(), 0, &stop) else { break };
