@@ -63,7 +63,7 @@ impl Golden {
 
     /// Seals the disk; returns the container, its manifest and its root.
     pub fn seal(&self, workers: usize) -> (Vec<u8>, Vec<u8>, [u8; 32]) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = super::folder();
         let manifest = folder.path().join("manifest");
         let engine = Engine::new(Vec::new())
             .with_clock(Arc::new(VirtualClock::at(UnixTime(1_700_000_000))))
@@ -90,12 +90,8 @@ impl Golden {
         for (key, value) in &self.labels {
             policy = policy.label(key, value).expect("a label");
         }
-        let options = SealOptions {
-            workers,
-            sparse: self.sparse,
-            manifest: Some(manifest.clone()),
-            ..SealOptions::default()
-        };
+        let options =
+            SealOptions { workers, sparse: self.sparse, manifest: Some(manifest.clone()), ..SealOptions::default() };
         // A path would bring the file's inode and times into the container.
         let disk = self.disk();
         let mut container = Vec::new();

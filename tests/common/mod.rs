@@ -21,18 +21,30 @@ use sobre::{Engine, Error};
 
 use oracle::Oracle;
 
+/// A folder that is removed when dropped: in memory where there is room, for every test here syncs what it writes.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if room >= 512 << 20 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+}
+
 /// Path of a test key in `vectors/keys`.
 pub fn test_key(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/keys").join(name)
 }
 
-/// An engine that holds the private keys of these files.
-pub fn engine_with(keys: &[&str]) -> Engine {
+/// The private keys of these files.
+pub fn pem_files(keys: &[&str]) -> PemFiles {
     let mut files = PemFiles::new();
     for key in keys {
         files.add(&test_key(key)).expect("a test key");
     }
-    Engine::new(vec![Arc::new(files)])
+    files
+}
+
+/// An engine that holds the private keys of these files.
+pub fn engine_with(keys: &[&str]) -> Engine {
+    Engine::new(vec![Arc::new(pem_files(keys))])
 }
 
 /// A layer wrapped under these keys.

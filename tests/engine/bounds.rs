@@ -22,9 +22,14 @@ fn largest(path: &Path) {
     let index_offset = BODY as u64 + 256 * PAGES + 64 * CHUNKS;
     let index_len = 40 * PAGES;
     let mut footer = base[base.len() - FOOTER..].to_vec();
-    for (at, value) in
-        [(40, CHUNKS << 16), (48, CHUNKS), (56, 0), (64, PAGES), (72, index_offset), (80, index_offset + index_len + 192)]
-    {
+    for (at, value) in [
+        (40, CHUNKS << 16),
+        (48, CHUNKS),
+        (56, 0),
+        (64, PAGES),
+        (72, index_offset),
+        (80, index_offset + index_len + 192),
+    ] {
         footer[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
     }
     let mut root = Sha256::new();
@@ -52,7 +57,7 @@ fn the_largest_counts_cost_a_second_and_64_mib_at_most() {
     if let Some(folder) = std::env::var_os("SOBRE_TEST_FOLDER") {
         return refuse_all(Path::new(&folder));
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     largest(&folder.path().join("largest"));
     // A manifest and a sidecar may be as long as they like, too.
     File::create(folder.path().join("terabyte")).expect("creates").set_len(1 << 40).expect("sparse");

@@ -88,7 +88,10 @@ fn parts_put_together_are_a_snapshot() {
         let mut out = vec![1; LEN];
         reader.read_at(&mut out, 0).expect("reads");
         assert!(out == disk, "{suite}");
-        assert_eq!(engine.verify(file.as_slice(), 1, &sobre::engine::Control::default()).expect("whole").root, *trailer.root());
+        assert_eq!(
+            engine.verify(file.as_slice(), 1, &sobre::engine::Control::default()).expect("whole").root,
+            *trailer.root()
+        );
         let opener = engine.open_parts(&file[..2 * HEAD_LEN], trailer.as_bytes()).expect("both heads do as well");
         for chunk in opener.chunks() {
             if let Some(range) = opener.stored_range(chunk).expect("a record") {
@@ -204,7 +207,9 @@ fn a_buffer_of_another_length_is_refused_untouched() {
         let sealer = engine.sealer(Geometry::disk(65536 + 1), &policy).expect("a sealer");
         let chunks: Vec<_> = sealer.chunks().collect();
         assert_eq!((chunks[1].len(), chunks[1].padded_len()), (1, 512));
-        for (chunk, wrong) in [(chunks[0], 65535), (chunks[0], 65537), (chunks[0], 0), (chunks[1], 1), (chunks[1], 1024)] {
+        for (chunk, wrong) in
+            [(chunks[0], 65535), (chunks[0], 65537), (chunks[0], 0), (chunks[1], 1), (chunks[1], 1024)]
+        {
             let mut buf = vec![7; wrong];
             match sealer.seal_chunk(chunk, &mut buf) {
                 Err(Error::BufferLength { found, expected }) => {
@@ -232,8 +237,10 @@ fn a_buffer_whose_tag_fails_is_zeroed() {
         let (engine, policy) = small_chunks(suite);
         let sealer = engine.sealer(Geometry::disk(disk.len() as u64), &policy).expect("a sealer");
         let store = Mutex::new(HashMap::new());
-        let records: Vec<_> = sealer.chunks().map(|chunk| seal_one(&sealer, &vec![9; disk.len()], chunk, &store)).collect();
-        let stored: Vec<_> = records.iter().map(|record| store.lock().expect("ok")[&record.object_name()].clone()).collect();
+        let records: Vec<_> =
+            sealer.chunks().map(|chunk| seal_one(&sealer, &vec![9; disk.len()], chunk, &store)).collect();
+        let stored: Vec<_> =
+            records.iter().map(|record| store.lock().expect("ok")[&record.object_name()].clone()).collect();
         let header = sealer.header().to_vec();
         let trailer = sealer.finish(records).expect("finishes");
         let opener = engine.open_parts(&header, trailer.as_bytes()).expect("opens");
@@ -246,7 +253,10 @@ fn a_buffer_whose_tag_fails_is_zeroed() {
         }
         // The right bytes in another place are as wrong.
         let mut buf = stored[0].clone();
-        assert_eq!(named(&opener.open_chunk(opener.chunk(1).expect("inside"), &mut buf).expect_err("moved")), "chunk-1 tag");
+        assert_eq!(
+            named(&opener.open_chunk(opener.chunk(1).expect("inside"), &mut buf).expect_err("moved")),
+            "chunk-1 tag"
+        );
         assert!(is_zero(&buf));
     }
 }
@@ -276,7 +286,8 @@ fn a_chunk_sealed_again_never_repeats_a_nonce() {
         assert_ne!(nonces[0], nonces[2], "{suite}: one nonce for two contents");
         assert_ne!(nonces[1], nonces[2], "{suite}: one nonce for two contents");
         // Whichever of them is recorded is the one that opens.
-        let records = [sealer.zero(sealer.chunk(0).expect("inside")), second, sealer.zero(sealer.chunk(2).expect("inside"))];
+        let records =
+            [sealer.zero(sealer.chunk(0).expect("inside")), second, sealer.zero(sealer.chunk(2).expect("inside"))];
         let header = sealer.header().to_vec();
         let trailer = sealer.finish(records).expect("finishes");
         let opener = engine.open_parts(&header, trailer.as_bytes()).expect("opens");

@@ -11,7 +11,10 @@ use sobre::io::{CommitError, PartialFile, partial_path};
 use sobre::{Engine, Error, ErrorKind};
 
 use crate::common::forge::{BODY, Forge, HEAD};
-use crate::common::{CUSTOMER, LARGE, PLATFORM, disk_of, engine_with, golden, named, names_in, open, oracle_layer, seal_with, small_chunks};
+use crate::common::{
+    CUSTOMER, LARGE, PLATFORM, disk_of, engine_with, golden, named, names_in, open, oracle_layer, seal_with,
+    small_chunks,
+};
 
 /// A snapshot of 20 chunks with its manifest, in a folder of its own.
 struct Sealed {
@@ -25,7 +28,7 @@ const LEN: usize = 19 * 65536 + 4000;
 
 impl Sealed {
     fn new(suite: Suite) -> Self {
-        let temporary = tempfile::tempdir().expect("a folder");
+        let temporary = crate::common::folder();
         let folder = temporary.path().to_owned();
         let mut disk = disk_of(LEN, 31);
         disk[3 * 65536..5 * 65536].fill(0);
@@ -53,8 +56,7 @@ impl Sealed {
     fn pipe(&self, bytes: &[u8], options: &OpenOptions) -> (Result<OpenSummary, Error>, Vec<u8>) {
         let mut out = Vec::new();
         let ctl = Control::default();
-        let opened =
-            self.engine.open_whole(Source::Stream(&mut &*bytes), Target::Stream(&mut out), options, &ctl);
+        let opened = self.engine.open_whole(Source::Stream(&mut &*bytes), Target::Stream(&mut out), options, &ctl);
         (opened, out)
     }
 
@@ -112,7 +114,17 @@ fn a_pipe_cut_anywhere_is_refused_and_what_came_out_is_good() {
         assert!(out.is_empty());
     }
     let page = forge.pages[0].clone();
-    for cut in [BODY, BODY + 1, BODY + 65536, BODY + 100_000, page.start, page.end - 1, forge.index, forge.footer, bytes.len() - 1] {
+    for cut in [
+        BODY,
+        BODY + 1,
+        BODY + 65536,
+        BODY + 100_000,
+        page.start,
+        page.end - 1,
+        forge.index,
+        forge.footer,
+        bytes.len() - 1,
+    ] {
         let (opened, out) = sealed.pipe(&bytes[..cut], &sealed.options());
         let error = opened.expect_err("cut");
         assert_eq!(named(&error), "snapshot truncated", "cut at {cut}");
@@ -215,7 +227,8 @@ fn a_range_gives_exactly_its_bytes() {
         (2 * 65536 + 60_000, 4 * 65536),
         (19 * 65536, 4000),
     ] {
-        let expected = &sealed.disk[usize::try_from(offset).expect("small")..][..usize::try_from(count).expect("small")];
+        let expected =
+            &sealed.disk[usize::try_from(offset).expect("small")..][..usize::try_from(count).expect("small")];
         let options = OpenOptions { range: Some((offset, count)), ..OpenOptions::default() };
         let out = sealed.path("out");
         let summary = sealed
@@ -442,10 +455,7 @@ fn the_wrong_keys_leave_nothing() {
 fn a_sidecar_opens_a_snapshot_that_could_not_be_rewritten() {
     let sealed = Sealed::new(Suite::XtsBlake3);
     let old = sealed.bytes();
-    sealed
-        .engine
-        .rewrap(&sealed.path("snapshot"), Layer::Inner, &Change::To(oracle_layer(&[LARGE])))
-        .expect("rewraps");
+    sealed.engine.rewrap(&sealed.path("snapshot"), Layer::Inner, &Change::To(oracle_layer(&[LARGE]))).expect("rewraps");
     let sidecar = sealed.bytes()[..HEAD].to_vec();
     std::fs::write(sealed.path("sidecar"), &sidecar).expect("writes");
     let engine = engine_with(&[LARGE]);
@@ -525,7 +535,7 @@ fn a_snapshot_cut_while_it_is_read_is_an_error() {
 #[test]
 #[ignore = "needs root and loop devices; run by tests/run.sh"]
 fn a_block_device_is_sealed_and_overwritten_zeros_included() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     let disk = [disk_of(300_032, 3), vec![0; 3 * 65536], disk_of(512, 9)].concat();
     std::fs::write(path("image"), &disk).expect("writes");
@@ -535,7 +545,10 @@ fn a_block_device_is_sealed_and_overwritten_zeros_included() {
     assert_eq!(sealed.disk_len, disk.len() as u64);
 
     let larger = disk.len() as u64 + 65536;
-    File::create(path("larger")).expect("creates").write_all_at(&vec![0xFF; usize::try_from(larger).expect("small")], 0).expect("writes");
+    File::create(path("larger"))
+        .expect("creates")
+        .write_all_at(&vec![0xFF; usize::try_from(larger).expect("small")], 0)
+        .expect("writes");
     let target = Loop::of(&path("larger"));
     let error = open(&engine, &path("snapshot"), &target.0).expect_err("without force");
     assert!(matches!(error.inner(), Error::UnsuitableFile { kind: "block device", .. }), "{error}");
@@ -559,7 +572,10 @@ fn a_block_device_is_sealed_and_overwritten_zeros_included() {
     let mounted = Loop::of(&path("ext4"));
     std::fs::create_dir(path("mount")).expect("makes");
     run("mount", &["-o".as_ref(), "ro".as_ref(), mounted.0.as_os_str(), path("mount").as_os_str()]);
-    let busy = [onto(&mounted.0).map(|_| ()), seal_with(&engine, &policy, &mounted.0, &path("busy"), &SealOptions::default()).map(|_| ())];
+    let busy = [
+        onto(&mounted.0).map(|_| ()),
+        seal_with(&engine, &policy, &mounted.0, &path("busy"), &SealOptions::default()).map(|_| ()),
+    ];
     run("umount", &[path("mount").as_os_str()]);
     for error in busy.map(|result| result.expect_err("mounted")) {
         assert!(matches!(error.inner(), Error::DeviceInUse { mounted: Some(_) }), "{error}");
@@ -572,7 +588,8 @@ struct Loop(PathBuf);
 
 impl Loop {
     fn of(image: &Path) -> Self {
-        let output = std::process::Command::new("losetup").args(["--find", "--show"]).arg(image).output().expect("losetup");
+        let output =
+            std::process::Command::new("losetup").args(["--find", "--show"]).arg(image).output().expect("losetup");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Self(String::from_utf8(output.stdout).expect("a path").trim().into())
     }

@@ -37,7 +37,7 @@ struct Run {
 
 impl Run {
     fn new(suite: Suite) -> Self {
-        let temporary = tempfile::tempdir().expect("a folder");
+        let temporary = crate::common::folder();
         let folder = temporary.path().to_owned();
         let disk = folder.join("disk");
         let data = [3_u8; 70_000];
@@ -175,12 +175,7 @@ fn a_resumed_run_writes_a_whole_manifest() {
         let options = Opening { manifest: Some(manifest.clone()), workers, ..Opening::default() };
         let out = run.folder.join("piped");
         run.engine
-            .open_whole(
-                Source::Stream(&mut snapshot.as_slice()),
-                Target::Path(&out),
-                &options,
-                &Control::default(),
-            )
+            .open_whole(Source::Stream(&mut snapshot.as_slice()), Target::Path(&out), &options, &Control::default())
             .unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
         assert!(same_bytes(&out, &run.disk));
         std::fs::remove_file(out).expect("removes");
@@ -229,7 +224,11 @@ fn a_source_changed_behind_its_times_is_found_by_comparing() {
     // In a data chunk, in a hole, and in the first page's last chunk.
     for at in [9, 500 * K64, 1019 * K64] {
         run.leave(partial);
-        let old = { let mut byte = [0]; File::open(&run.disk).expect("opens").read_at(&mut byte, at).expect("reads"); byte };
+        let old = {
+            let mut byte = [0];
+            File::open(&run.disk).expect("opens").read_at(&mut byte, at).expect("reads");
+            byte
+        };
         file.write_all_at(b"!", at).expect("writes");
         file.set_modified(before).expect("sets");
         let error = run.resume_as(&run.policy, &compare).expect_err("another source");
@@ -354,7 +353,8 @@ fn a_partial_file_that_is_being_written_is_busy() {
     let run = Run::new(Suite::XtsBlake3);
     let held = PartialFile::open(&run.target, 0o600, false).expect("opens");
     held.file().write_all_at(&run.whole[..BODY], 0).expect("writes");
-    for error in [run.resume().expect_err("held"), seal(&run.engine, &run.policy, &run.disk, &run.target).expect_err("held")]
+    for error in
+        [run.resume().expect_err("held"), seal(&run.engine, &run.policy, &run.disk, &run.target).expect_err("held")]
     {
         assert!(matches!(error, Error::Commit(CommitError::Busy(_))), "{error}");
         assert_eq!(error.kind(), ErrorKind::Busy);
@@ -380,7 +380,13 @@ fn a_pipe_can_not_be_resumed() {
     let options = SealOptions { resume: true, ..SealOptions::default() };
     let error = run
         .engine
-        .seal(Source::Stream(&mut [1_u8].as_slice()), Target::Path(&run.target), &run.policy, &options, &Control::default())
+        .seal(
+            Source::Stream(&mut [1_u8].as_slice()),
+            Target::Path(&run.target),
+            &run.policy,
+            &options,
+            &Control::default(),
+        )
         .expect_err("a pipe");
     assert!(matches!(error.inner(), Error::UnsuitableFile { kind: "pipe", .. }), "{error}");
     run.check_refused(&run.whole[..BODY]);
@@ -403,13 +409,8 @@ fn a_cancelled_run_stays_and_goes_on() {
     let run = Run::new(Suite::XtsBlake3);
     let ctl = Control::default();
     ctl.cancel();
-    let sealed = run.engine.seal(
-        Source::Path(&run.disk),
-        Target::Path(&run.target),
-        &run.policy,
-        &SealOptions::default(),
-        &ctl,
-    );
+    let sealed =
+        run.engine.seal(Source::Path(&run.disk), Target::Path(&run.target), &run.policy, &SealOptions::default(), &ctl);
     assert!(matches!(sealed, Err(Error::Cancelled)));
     assert!(!run.target.exists());
     run.resume().expect("goes on");

@@ -22,7 +22,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn of(layers: &[&[&str]]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::common::folder();
         let disk = crate::common::disk_of(300_000, 77);
         let source = folder.path().join("disk");
         std::fs::write(&source, &disk).expect("writes");
@@ -102,9 +102,7 @@ fn old_wrapped_keys_are_nowhere_in_the_file() {
     let section = forge.bytes[forge.sections[0].clone()].to_vec();
     let head = sobre::format::Head::decode(&forge.bytes[..HEAD], 0).expect("a head");
     let old: Vec<_> = head.envelope.section(Layer::Inner).expect("layer 1").0.entries.clone();
-    snapshot
-        .rewrap(&[CUSTOMER, PLATFORM], Layer::Inner, &Change::To(oracle_layer(&[SMALL_EXTRA])))
-        .expect("rewraps");
+    snapshot.rewrap(&[CUSTOMER, PLATFORM], Layer::Inner, &Change::To(oracle_layer(&[SMALL_EXTRA]))).expect("rewraps");
     let after = snapshot.bytes();
     for entry in old {
         assert!(contains(&section, &entry.ciphertext), "it was there");
