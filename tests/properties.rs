@@ -29,7 +29,7 @@ fn disks(max: usize) -> impl Strategy<Value = Vec<u8>> {
     (len, prop::collection::vec((any::<u32>(), 1..150_000_usize, any::<u64>()), 0..4)).prop_map(|(len, pieces)| {
         let mut disk = vec![0; len];
         for (place, count, seed) in pieces {
-            let start = usize::try_from(u64::from(place) * len as u64 >> 32).expect("inside");
+            let start = usize::try_from((u64::from(place) * len as u64) >> 32).expect("inside");
             let end = len.min(start + count);
             disk[start..end].copy_from_slice(&common::disk_of(end - start, seed));
         }
@@ -233,7 +233,7 @@ fn a_flipped_bit_anywhere_is_detected() {
             }
             bytes
         };
-        let wanted = |at: usize| all || at < fill || at >= 32_700 || (at + salt as usize) % 64 == 0;
+        let wanted = |at: usize| all || at < fill || at >= 32_700 || (at + salt as usize).is_multiple_of(64);
         let tested: usize = (0..HEAD)
             .into_par_iter()
             .filter(|at| wanted(*at))
@@ -243,7 +243,7 @@ fn a_flipped_bit_anywhere_is_detected() {
                     // One damaged head: it opens, and says so.
                     let noticed = inspect(bytes.as_slice()).expect("the other head").warnings;
                     assert_eq!(noticed, [Warning::HeadDamaged { head }], "{name} {at}");
-                    if at % 16 == 0 {
+                    if at.is_multiple_of(16) {
                         assert_eq!(engine.open(bytes.as_slice()).expect("opens").warnings(), noticed);
                         match engine.verify(bytes.as_slice(), 1, &Control::default()) {
                             Err(Error::HeadDamaged { head: found }) => assert_eq!(found, head),

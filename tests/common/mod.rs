@@ -1,12 +1,13 @@
 //! What several integration tests share.
 
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
 
 pub mod forge;
 pub mod golden;
 pub mod oracle;
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,6 +116,12 @@ pub fn sparse_file(path: &Path, len: u64, pieces: &[(u64, &[u8])]) {
     }
 }
 
+/// Makes a file a little longer.
+pub fn append(path: &Path) {
+    let file = File::options().append(true).open(path).expect("opens");
+    (&file).write_all(b"more").expect("writes");
+}
+
 /// The names in a folder, in order.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
@@ -169,7 +176,7 @@ pub fn disk_of(len: usize, seed: u64) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        if state % 3 == 0 && number > 0 {
+        if state.is_multiple_of(3) && number > 0 {
             continue;
         }
         for byte in stretch.iter_mut() {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use serde_json::json;
 use sobre::engine::{Control, verify_keyless};
 use sobre::{Engine, ErrorKind};
 
@@ -64,6 +65,33 @@ fn every_hostile_container_gives_its_error() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn what_a_later_version_may_add_is_ignored() {
+    let engine = engine_with(&[CUSTOMER, PLATFORM]);
+    for items in ["01000000", "0100030061626301000000", "ff7f0200beef", "010000000200000001000000"] {
+        for base in ["blake3-512-512.sobre", "gcm-512-512.sobre"] {
+            let recipe = json!({"base": base, "edits": [{"do": "items", "hex": items}], "mend": ["checks"]});
+            for (question, found) in answers(&engine, &Forge::follow(&recipe)) {
+                assert_eq!(found, "ok", "{question} {base} {items}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_entry_of_a_later_version_leaves_the_others_usable() {
+    // The first entry is the customer's; the second, the platform's, opens as well.
+    for (at, value) in [("entry+2", "00"), ("entry+2", "02"), ("entry+3", "1000"), ("entry+5", "02")] {
+        let edits = json!([{"at": at, "hex": value}]);
+        let recipe = json!({"base": "blake3-512-two-keys.sobre", "edits": edits, "mend": ["sections", "checks"]});
+        let bytes = Forge::follow(&recipe);
+        for (question, found) in answers(&engine_with(&[CUSTOMER, PLATFORM]), &bytes) {
+            assert_eq!(found, "ok", "{question} {at} {value}");
+        }
+        assert_eq!(answers(&engine_with(&[CUSTOMER]), &bytes)[0].1, "key-missing 1");
+    }
+}
+
 /// The independent reader was made from SPEC.md alone: where the two disagree, one has a defect or the page is unclear.
 #[test]
 #[ignore = "needs python3 with cryptography and blake3; run by tests/run.sh"]
@@ -94,10 +122,23 @@ fn the_independent_reader_refuses_every_hostile_container() {
         let [name, with, without] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let (verify, keyless) = &expected[name];
         seen += 1;
-        if (with, without) != (*verify, *keyless) {
+        // Without keys and without a root, this engine leaves BLAKE3 tags and the zeros behind other tags alone.
+        let stricter = STRICTER.contains(&name) && without == "damaged or forged" && *keyless == "ok";
+        assert!(stricter || !STRICTER.contains(&name), "{name} is no exception any more");
+        if with != *verify || (without != *keyless && !stricter) {
             wrong.push(format!("{line}, not {verify}, {keyless}"));
         }
     }
     assert_eq!(seen, expected.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// What the independent reader finds without keys, and this engine only with them or with a root.
+const STRICTER: [&str; 6] = [
+    "fixed-suite-changed-and-rehashed",
+    "record-tag-changed-blake3",
+    "record-tag-end-changed-blake3",
+    "record-tag-end-changed-gcm",
+    "record-tag-end-changed-gmac",
+    "record-tag-mac-changed-blake3",
+];

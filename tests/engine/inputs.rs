@@ -13,7 +13,9 @@ use sobre::io::{CommitError, partial_path};
 use sobre::xts::SectorSize;
 use sobre::{Engine, Error, ErrorKind};
 
-use crate::common::{disk_of, names_in, open, policy_for, same_bytes, seal, seal_with, small_chunks, sparse_file};
+use crate::common::{
+    append, disk_of, names_in, open, policy_for, same_bytes, seal, seal_with, small_chunks, sparse_file,
+};
 
 fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_bits_truncate(0o600), 0).expect("a FIFO");
@@ -257,7 +259,7 @@ impl Write for Meddler<'_> {
 fn a_source_that_changes_while_it_is_read_is_refused() {
     type Change = fn(&Path);
     let changes: [(&str, Change, bool); 5] = [
-        ("grew while it was read", super::resume::append, true),
+        ("grew while it was read", append, true),
         (
             "shrank while it was read",
             |disk| File::options().write(true).open(disk).expect("opens").set_len(100).expect("cuts"),
@@ -336,7 +338,7 @@ struct Dribble<'a>(&'a [u8], usize);
 impl Read for Dribble<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.1 += 1;
-        if self.1 % 3 == 0 {
+        if self.1.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let count = buf.len().min(self.0.len()).min(1 + self.1 % 4000);
