@@ -1,9 +1,9 @@
 //! Files that appear under their name complete or not at all.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
@@ -23,7 +23,8 @@ pub struct PartialFile {
 impl PartialFile {
     /// Opens or creates `target`'s partial file and takes its lock. What it holds already is kept: see [`len`](Self::len).
     ///
-    /// `mode` are the permission bits of a new file, before the umask. With `replace` an existing target is replaced by the
+    /// `mode` are the permission bits of a new file, before the umask; one for its owner only also closes an abandoned file to
+    /// others. A partial file of another user is refused. With `replace` an existing target is replaced by the
     /// commit; without, it is refused now and at the commit.
     ///
     /// # Errors
@@ -58,10 +59,18 @@ impl PartialFile {
             if !ours.is_file() {
                 return Err(fail(io::ErrorKind::AlreadyExists.into()));
             }
+            if ours.uid() != rustix::process::geteuid().as_raw() {
+                // In a shared folder somebody may have left it there to read what we are about to write.
+                return Err(fail(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user")));
+            }
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(CommitError::Busy(partial)),
                 Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            // What an earlier run left may be open to more people than what is written now.
+            if mode & 0o077 == 0 && ours.mode() & 0o077 != 0 {
+                file.set_permissions(Permissions::from_mode(mode)).map_err(fail)?;
             }
             let named = std::fs::symlink_metadata(&partial);
             if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
@@ -241,6 +250,16 @@ mod tests {
         assert!(matches!(PartialFile::open(&target, 0o600, false), Err(CommitError::Busy(_))));
         drop(first);
         PartialFile::open(&target, 0o600, false).expect("the lock went with its holder");
+    }
+
+    #[test]
+    fn an_abandoned_file_is_closed_to_others_before_secrets_go_into_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("out");
+        std::fs::write(partial_path(&target), b"old").expect("writes");
+        std::fs::set_permissions(partial_path(&target), Permissions::from_mode(0o644)).expect("chmod");
+        let partial = PartialFile::open(&target, 0o600, false).expect("opens");
+        assert_eq!(partial.file().metadata().expect("metadata").mode() & 0o777, 0o600);
     }
 
     #[test]

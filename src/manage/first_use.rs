@@ -113,6 +113,9 @@ impl Home {
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
         let mut created = Vec::new();
         let chosen = vault.or(self.only());
+        if let Some(chosen) = chosen.filter(|chosen| chosen.as_str() == PLATFORM) {
+            return Err(HomeError::PlatformVault(chosen.to_string()));
+        }
         if self.is_fresh() {
             let customer = match chosen {
                 Some(chosen) => chosen.clone(),

@@ -234,7 +234,8 @@ impl Home {
         Ok(LayerPolicy::new(resolved.keys.clone())?)
     }
 
-    /// Returns an engine that opens with the configured vaults, or with exactly these keys. Keys in files need no vault.
+    /// Returns an engine that opens with the configured vaults; a layer that is wrapped for one of `keys` opens with exactly those. Where
+    /// all of them are in files, vaults that can't be opened are left out: the files may be all that is left.
     ///
     /// # Errors
     ///
@@ -253,13 +254,14 @@ impl Home {
                 }
             }
         }
-        if needs_vaults {
-            for vault in self.vaults()? {
-                providers.push(vault);
+        providers.push(Arc::new(files));
+        for name in self.vault_names()? {
+            match self.vault(&name) {
+                Ok(vault) => providers.push(vault),
+                Err(error) if needs_vaults => return Err(error),
+                // The keys in files may be all that is left of a home.
+                Err(_) => {}
             }
-        }
-        if keys.len() > usize::from(needs_vaults) || !needs_vaults {
-            providers.push(Arc::new(files));
         }
         Ok(Engine::new(providers).with_keys(only).with_deadline(self.inner.settings.deadline))
     }

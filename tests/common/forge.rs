@@ -1,6 +1,6 @@
 //! Takes a container apart and changes it as somebody would who knows the keys, or who does not.
 //!
-//! A recipe is JSON: edits at named places, then what is mended. `vectors/hostile/README` in `vectors/README.md` has the words.
+//! A recipe is JSON: edits at named places, then what is mended. The section on `hostile/` in `vectors/README.md` has the words.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

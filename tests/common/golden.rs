@@ -63,7 +63,7 @@ impl Golden {
 
     /// Seals the disk; returns the container, its manifest and its root.
     pub fn seal(&self, workers: usize) -> (Vec<u8>, Vec<u8>, [u8; 32]) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = super::folder();
         let manifest = folder.path().join("manifest");
         let engine = Engine::new(Vec::new())
             .with_clock(Arc::new(VirtualClock::at(UnixTime(1_700_000_000))))

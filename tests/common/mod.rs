@@ -1,12 +1,13 @@
 //! What several integration tests share.
 
-#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
 
 pub mod forge;
 pub mod golden;
 pub mod oracle;
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,18 +22,30 @@ use sobre::{Engine, Error};
 
 use oracle::Oracle;
 
+/// A folder that is removed when dropped: in memory where there is room, for every test here syncs what it writes.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if room >= 512 << 20 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+}
+
 /// Path of a test key in `vectors/keys`.
 pub fn test_key(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/keys").join(name)
 }
 
-/// An engine that holds the private keys of these files.
-pub fn engine_with(keys: &[&str]) -> Engine {
+/// The private keys of these files.
+pub fn pem_files(keys: &[&str]) -> PemFiles {
     let mut files = PemFiles::new();
     for key in keys {
         files.add(&test_key(key)).expect("a test key");
     }
-    Engine::new(vec![Arc::new(files)])
+    files
+}
+
+/// An engine that holds the private keys of these files.
+pub fn engine_with(keys: &[&str]) -> Engine {
+    Engine::new(vec![Arc::new(pem_files(keys))])
 }
 
 /// A layer wrapped under these keys.
@@ -103,6 +116,12 @@ pub fn sparse_file(path: &Path, len: u64, pieces: &[(u64, &[u8])]) {
     }
 }
 
+/// Makes a file a little longer.
+pub fn append(path: &Path) {
+    let file = File::options().append(true).open(path).expect("opens");
+    (&file).write_all(b"more").expect("writes");
+}
+
 /// The names in a folder, in order.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
@@ -157,7 +176,7 @@ pub fn disk_of(len: usize, seed: u64) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        if state % 3 == 0 && number > 0 {
+        if state.is_multiple_of(3) && number > 0 {
             continue;
         }
         for byte in stretch.iter_mut() {

@@ -57,7 +57,7 @@ fn the_largest_counts_cost_a_second_and_64_mib_at_most() {
     if let Some(folder) = std::env::var_os("SOBRE_TEST_FOLDER") {
         return refuse_all(Path::new(&folder));
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     largest(&folder.path().join("largest"));
     // A manifest and a sidecar may be as long as they like, too.
     File::create(folder.path().join("terabyte")).expect("creates").set_len(1 << 40).expect("sparse");

@@ -138,7 +138,7 @@ fn containers_of_the_independent_writer_open() {
     let python = std::env::var("SOBRE_PYTHON").expect("SOBRE_PYTHON names a python");
     let writer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/independent_reader/writer.py");
     let engine = engine_with(&ALL_KEYS);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let [disk, snapshot, manifest] = ["disk", "snapshot", "manifest"].map(|name| folder.path().join(name));
     for spec in golden::all() {
         std::fs::write(&disk, spec.disk()).expect("writes");

@@ -13,7 +13,9 @@ use sobre::io::{CommitError, partial_path};
 use sobre::xts::SectorSize;
 use sobre::{Engine, Error, ErrorKind};
 
-use crate::common::{disk_of, names_in, open, policy_for, same_bytes, seal, seal_with, small_chunks, sparse_file};
+use crate::common::{
+    append, disk_of, names_in, open, policy_for, same_bytes, seal, seal_with, small_chunks, sparse_file,
+};
 
 fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_bits_truncate(0o600), 0).expect("a FIFO");
@@ -32,7 +34,7 @@ fn seal_stream(
 
 #[test]
 fn files_of_every_length_round_trip() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let [disk, snapshot, out] = ["disk", "snapshot", "out"].map(|name| folder.path().join(name));
     for suite in [Suite::XtsBlake3, Suite::XtsGmac, Suite::XtsGcm] {
         let (engine, policy) = small_chunks(suite);
@@ -51,7 +53,7 @@ fn files_of_every_length_round_trip() {
 
 #[test]
 fn what_is_no_disk_is_refused_by_its_kind() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     fifo(&path("fifo"));
     symlink(path("fifo"), path("link-to-fifo")).expect("links");
@@ -80,7 +82,7 @@ fn what_is_no_disk_is_refused_by_its_kind() {
 
 #[test]
 fn a_symlink_to_a_disk_is_followed() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("disk"), [4; 1000]).expect("writes");
     symlink("disk", path("link")).expect("links");
@@ -92,7 +94,7 @@ fn a_symlink_to_a_disk_is_followed() {
 
 #[test]
 fn the_source_is_never_the_target() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     let bytes = disk_of(1000, 1);
     std::fs::write(path("disk"), &bytes).expect("writes");
@@ -121,7 +123,7 @@ fn the_source_is_never_the_target() {
 
 #[test]
 fn an_existing_target_is_replaced_only_by_force() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("disk"), [1; 600]).expect("writes");
     std::fs::write(path("taken"), b"precious").expect("writes");
@@ -146,7 +148,7 @@ fn an_existing_target_is_replaced_only_by_force() {
 
 #[test]
 fn a_place_that_takes_no_files_is_an_error_and_leaves_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("disk"), [1; 600]).expect("writes");
     let (engine, policy) = policy_for(Suite::XtsBlake3);
@@ -164,7 +166,7 @@ fn a_place_that_takes_no_files_is_an_error_and_leaves_nothing() {
 
 #[test]
 fn a_run_that_is_refused_leaves_neither_partial_file_nor_manifest() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("disk"), [1; 600]).expect("writes");
     std::fs::write(path("taken"), b"precious").expect("writes");
@@ -215,7 +217,7 @@ fn a_full_file_system_leaves_a_partial_file_that_goes_on() {
         assert!(matches!(error.inner(), Error::Io(error) if error.kind() == io::ErrorKind::FileTooLarge), "{error}");
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("disk"), disk_of(500_000, 8)).expect("writes");
     // 200 blocks of 512 bytes; with the signal ignored the write itself fails.
@@ -257,7 +259,11 @@ impl Write for Meddler<'_> {
 fn a_source_that_changes_while_it_is_read_is_refused() {
     type Change = fn(&Path);
     let changes: [(&str, Change, bool); 5] = [
+<<<<<<< HEAD
         ("grew while it was read", super::resume::append, true),
+=======
+        ("grew while it was read", append, true),
+>>>>>>> etest
         (
             "shrank while it was read",
             |disk| File::options().write(true).open(disk).expect("opens").set_len(100).expect("cuts"),
@@ -282,7 +288,7 @@ fn a_source_that_changes_while_it_is_read_is_refused() {
     let (engine, policy) = small_chunks(Suite::XtsBlake3);
     for (expected, change, live_goes_on) in changes {
         for live in [false, true] {
-            let folder = tempfile::tempdir().expect("a folder");
+            let folder = crate::common::folder();
             let disk = folder.path().join("disk");
             std::fs::write(&disk, vec![6; 20 * 65536]).expect("writes");
             // Times of some file systems are coarse: what is written now must not look as old as the file.
@@ -312,7 +318,7 @@ fn a_source_that_changes_while_it_is_read_is_refused() {
 
 #[test]
 fn a_length_that_is_no_multiple_of_4096_is_refused_with_4096_byte_sectors() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     let (engine, policy) = policy_for(Suite::XtsGcm);
     let policy = policy.sector_size(SectorSize::Bytes4096).chunk_size(ChunkSize::from_log2(16).expect("a size"));
@@ -336,7 +342,7 @@ struct Dribble<'a>(&'a [u8], usize);
 impl Read for Dribble<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.1 += 1;
-        if self.1 % 3 == 0 {
+        if self.1.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let count = buf.len().min(self.0.len()).min(1 + self.1 % 4000);
@@ -378,7 +384,7 @@ fn a_pipe_that_breaks_is_no_end_of_the_disk() {
             Ok(count)
         }
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let target = folder.path().join("out");
     let (engine, policy) = small_chunks(Suite::XtsBlake3);
     for good in [0, 100, 65536, 200_000] {
@@ -394,7 +400,7 @@ fn a_pipe_that_breaks_is_no_end_of_the_disk() {
 
 #[test]
 fn holes_are_left_out_and_come_back_as_holes() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     // 1 GiB with three pieces: reading it all would take its time.
     sparse_file(&path("disk"), 1 << 30, &[(0, b"a"), (500 << 20, b"b"), ((1 << 30) - 1, b"c")]);

@@ -28,7 +28,7 @@ const LEN: usize = 19 * 65536 + 4000;
 
 impl Sealed {
     fn new(suite: Suite) -> Self {
-        let temporary = tempfile::tempdir().expect("a folder");
+        let temporary = crate::common::folder();
         let folder = temporary.path().to_owned();
         let mut disk = disk_of(LEN, 31);
         disk[3 * 65536..5 * 65536].fill(0);
@@ -535,7 +535,7 @@ fn a_snapshot_cut_while_it_is_read_is_an_error() {
 #[test]
 #[ignore = "needs root and loop devices; run by tests/run.sh"]
 fn a_block_device_is_sealed_and_overwritten_zeros_included() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::common::folder();
     let path = |name: &str| folder.path().join(name);
     let disk = [disk_of(300_032, 3), vec![0; 3 * 65536], disk_of(512, 9)].concat();
     std::fs::write(path("image"), &disk).expect("writes");

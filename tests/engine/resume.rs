@@ -1,9 +1,8 @@
 //! Going on with an interrupted run: the partial file is its own journal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use sobre::engine::{
@@ -37,7 +36,7 @@ struct Run {
 
 impl Run {
     fn new(suite: Suite) -> Self {
-        let temporary = tempfile::tempdir().expect("a folder");
+        let temporary = crate::common::folder();
         let folder = temporary.path().to_owned();
         let disk = folder.join("disk");
         let data = [3_u8; 70_000];
@@ -436,11 +435,4 @@ fn every_session_draws_other_nonces() {
     all.sort_unstable();
     all.dedup();
     assert_eq!((count, all.len()), (15, 15));
-}
-
-/// Appends to a file while it is read: a helper for tests of other modules as well.
-pub(crate) fn append(path: &Path) {
-    let mut file = OpenOptions::new().write(true).open(path).expect("opens");
-    file.seek(SeekFrom::End(0)).expect("seeks");
-    file.write_all(b"more").expect("writes");
 }

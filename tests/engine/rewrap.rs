@@ -22,7 +22,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn of(layers: &[&[&str]]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::common::folder();
         let disk = crate::common::disk_of(300_000, 77);
         let source = folder.path().join("disk");
         std::fs::write(&source, &disk).expect("writes");

@@ -134,3 +134,32 @@ const FARTHEST: u64 = 4 * RECORDS_PER_PAGE as u64;
 
 /// How long a worker waits for its turn before it asks whether the work was stopped.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::{Engine, Geometry, LayerPolicy, SealPolicy, WrappingKey};
+    use crate::format::ChunkSize;
+    use crate::provider::PemFiles;
+
+    #[test]
+    fn every_page_that_fills_up_at_once_is_returned() {
+        let mut files = PemFiles::new();
+        let key = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/keys/test-rsa2048.spki.pem"));
+        let version = files.add(key).expect("a test key");
+        let layer = LayerPolicy::new(vec![WrappingKey { provider: Arc::new(files), version }]).expect("one key");
+        let policy = SealPolicy::new(layer).chunk_size(ChunkSize::from_log2(16).expect("64 KiB"));
+        let sealer = Engine::new(Vec::new()).sealer(Geometry::disk(2100 << 16), &policy).expect("a sealer");
+        let records = Records::new(Body::new(&sealer));
+        for index in 1..2100 {
+            assert!(records.add(index, Record::Hole).is_empty());
+        }
+        let pages = records.add(0, Record::Hole);
+        let places: Vec<_> = pages.iter().map(|(number, offset, page)| (*number, *offset, page.len())).collect();
+        assert_eq!(places, [(0, 65536, PAGE_LEN), (1, 2 * 65536, PAGE_LEN)]);
+        assert_eq!(records.into_body().next_page(), 2);
+    }
+}
