@@ -192,7 +192,7 @@ fn write_all(
                 }
             };
             ctl.add(chunk.len() as u64, u64::from(record.record.stored_len()));
-            if let Some((number, offset, page)) = records.add(chunk.index(), record.record) {
+            for (number, offset, page) in records.add(chunk.index(), record.record, &stop) {
                 if let Some(manifest) = &manifest {
                     manifest.write_page(number, &page)?;
                 }
