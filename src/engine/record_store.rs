@@ -97,7 +97,8 @@ mod tests {
         let mut files = PemFiles::new();
         let version = files.add(&testing::path("keys/test-rsa2048.pkcs8.pem")).expect("a test key");
         let provider = Arc::new(files);
-        let keys = LayerPolicy::new(vec![WrappingKey { provider: Arc::clone(&provider) as _, version }]).expect("one key");
+        let keys =
+            LayerPolicy::new(vec![WrappingKey { provider: Arc::clone(&provider) as _, version }]).expect("one key");
         let policy = SealPolicy::new(keys).suite(Suite::XtsGmac).expect("one layer");
         (Engine::new(vec![provider]), policy)
     }

@@ -164,9 +164,8 @@ mod tests {
         let records = Records::new(Body::new(&sealer));
         let count = 3 * RECORDS_PER_PAGE as u64 + 7;
         let mut pages = std::thread::scope(|scope| {
-            let fast = scope.spawn(|| {
-                (1..count).flat_map(|index| records.add(index, Record::Hole, &|| false)).collect::<Vec<_>>()
-            });
+            let fast = scope
+                .spawn(|| (1..count).flat_map(|index| records.add(index, Record::Hole, &|| false)).collect::<Vec<_>>());
             std::thread::sleep(4 * PATIENCE);
             assert!(lock(&records.inner).early.len() as u64 <= MOST_AHEAD, "what is kept is bounded");
             let mut pages = records.add(0, Record::Hole, &|| false);
