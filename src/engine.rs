@@ -10,6 +10,7 @@ mod pages;
 mod pipeline;
 mod policy;
 mod reader;
+mod record_store;
 mod rewrap;
 mod sealer;
 mod unlock;

@@ -160,6 +160,11 @@ impl Sealer {
         self
     }
 
+    /// Whether the disk's length is not known yet.
+    pub(super) fn is_stream(&self) -> bool {
+        self.shape.is_none()
+    }
+
     pub(super) fn page_key(&self) -> &SecretBytes {
         &self.keys.page
     }

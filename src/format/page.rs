@@ -159,7 +159,7 @@ impl Record {
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         let mut record = [0; RECORD_LEN];
         if let Self::Data { len, crc, tag } = self {
             let fields: [&[u8]; 5] =
@@ -171,7 +171,7 @@ impl Record {
         bytes.extend_from_slice(&record);
     }
 
-    fn decode(bytes: &[u8; RECORD_LEN], chunk: u64) -> Result<Self, FormatError> {
+    pub(crate) fn decode(bytes: &[u8; RECORD_LEN], chunk: u64) -> Result<Self, FormatError> {
         let mut fields = Fields::new(Part::Record(chunk), bytes);
         let kind = fields.u8()?;
         fields.zeros(3)?;

@@ -259,11 +259,7 @@ impl Write for Meddler<'_> {
 fn a_source_that_changes_while_it_is_read_is_refused() {
     type Change = fn(&Path);
     let changes: [(&str, Change, bool); 5] = [
-<<<<<<< HEAD
-        ("grew while it was read", super::resume::append, true),
-=======
         ("grew while it was read", append, true),
->>>>>>> etest
         (
             "shrank while it was read",
             |disk| File::options().write(true).open(disk).expect("opens").set_len(100).expect("cuts"),
