@@ -52,10 +52,11 @@ impl SourceKind {
     }
 }
 
-/// What tells one state of a file from another: any change of contents changes it, as far as the file system tells.
+/// What tells one state of a file from another: any change of contents changes it, as far as the file system tells. Of a block
+/// device only the length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
-    /// Device number of the file system, or of the block device itself.
+    /// Device number of the file system.
     pub device: u64,
     /// Inode number.
     pub inode: u64,
@@ -75,10 +76,13 @@ impl FileIdentity {
     /// The error of `fstat`, or of finding the length.
     pub fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let device =
-            if SourceKind::of(&metadata) == SourceKind::BlockDevice { metadata.rdev() } else { metadata.dev() };
+        if SourceKind::of(&metadata) == SourceKind::BlockDevice {
+            // Number, inode and times are those of the node in /dev: they say nothing of the contents, and change with a reboot.
+            let none = (0, 0);
+            return Ok(Self { device: 0, inode: 0, len: length_of(file)?, modified: none, changed: none });
+        }
         Ok(Self {
-            device,
+            device: metadata.dev(),
             inode: metadata.ino(),
             len: length_of(file)?,
             modified: (metadata.mtime(), metadata.mtime_nsec()),
