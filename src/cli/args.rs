@@ -420,9 +420,7 @@ Operations:
   help         Explain a command, as in: sobre help seal
 
 Options:
-{options}
-
-{after-help}";
+{options}{after-help}";
 
 const START: &str = "Start:
   sobre seal disk.img disk.sobre       makes a key on first use
