@@ -23,7 +23,7 @@ pub(crate) fn run() -> ExitCode {
     secrets::forbid_core_dumps();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return exit::usage(&error),
+        Err(error) => return report::usage(&error),
     };
     let output = match Output::new(&arguments) {
         Ok(output) => output,
@@ -47,7 +47,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure>
         Command::Vault(args) => commands::vault::run(args, global, output),
         Command::Config(args) => commands::config::run(args, global, output),
         Command::Completions(args) => commands::generate::completions(args),
-        Command::Man(args) => commands::generate::man(args),
+        Command::Man(args) => commands::generate::man(args, output),
         Command::ExitCodes => commands::generate::exit_codes(),
     }
 }

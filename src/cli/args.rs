@@ -7,10 +7,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
 
-/// sealed disk snapshots whose keys you can still find in ten years
+/// The words of a command line.
 #[derive(Debug, Parser)]
-#[command(name = "sobre", version, about, override_usage = "sobre <COMMAND> [OPTIONS]", after_help = START,
-    disable_help_subcommand = false, subcommand_help_heading = "Commands", arg_required_else_help = true)]
+#[command(name = "sobre", version, about = "sealed disk snapshots whose keys you can still find in ten years", long_about = None,
+    override_usage = "sobre <COMMAND> [OPTIONS]", help_template = PAGE, after_help = START, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -43,8 +43,16 @@ pub(crate) struct Global {
     /// Say more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How to show progress
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    /// Show progress: auto (a bar on a terminal), json (lines on standard error) or none
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub(crate) progress: ProgressKind,
     /// Time for every operation on a vault
     #[arg(long, global = true, default_value = "2m", value_name = "TIME")]
@@ -76,7 +84,7 @@ pub(crate) enum ProgressKind {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Seal a disk into a snapshot
-    #[command(visible_alias = "backup", alias = "encrypt")]
+    #[command(alias = "encrypt")]
     Seal(SealArgs),
     /// Open a snapshot: verify and decrypt it
     #[command(aliases = ["decrypt", "restore"])]
@@ -100,7 +108,7 @@ pub(crate) enum Command {
     /// Write manual pages into a folder
     Man(ManArgs),
     /// What the exit codes mean
-    #[command(hide = true, long_about = exit::TABLE)]
+    #[command(hide = true, long_about = exit::TABLE, help_template = "{about}")]
     ExitCodes,
 }
 
@@ -122,8 +130,8 @@ pub(crate) struct SealArgs {
     /// The platform's key of double encryption
     #[arg(long, value_name = "KEY", requires = "double")]
     pub(crate) platform_key: Vec<String>,
-    /// What detects tampering (double encryption has its own)
-    #[arg(long, value_enum, value_name = "KIND", conflicts_with = "double")]
+    /// What detects tampering: blake3 (default; can be checked without a key) or gmac (NIST algorithms only); --double has its own
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with = "double", hide_possible_values = true)]
     pub(crate) integrity: Option<Integrity>,
     /// Bytes of a sector, one XTS data unit: 512 or 4096
     #[arg(long, value_name = "N", default_value = "512")]
@@ -178,8 +186,8 @@ pub(crate) struct OpenArgs {
     /// Open with this key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Only these bytes of the disk
-    #[arg(long, value_name = "OFFSET:LENGTH")]
+    /// Only these bytes of the disk, as in 1M:512
+    #[arg(long, value_name = "OFFSET:LENGTH", allow_hyphen_values = true)]
     pub(crate) range: Option<DiskRange>,
     /// Detached manifest
     #[arg(long, value_name = "FILE")]
@@ -242,8 +250,8 @@ pub(crate) struct RewrapArgs {
     /// Make both heads the same again after damage or an interrupted rewrap
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Which layer of double encryption
-    #[arg(long, value_enum, default_value_t, value_name = "LAYER")]
+    /// Which layer of double encryption: customer (inner) or platform (outer)
+    #[arg(long, value_enum, default_value_t, value_name = "LAYER", hide_possible_values = true)]
     pub(crate) layer: LayerName,
     /// Open with this key
     #[arg(long, value_name = "KEY")]
@@ -285,8 +293,8 @@ pub(crate) enum KeyCommand {
     Show {
         /// The key
         key: String,
-        /// Print only the public half
-        #[arg(long, value_enum, value_name = "FORM")]
+        /// Print only the public half, as pem or jwk
+        #[arg(long, value_enum, value_name = "FORM", hide_possible_values = true)]
         public: Option<PublicForm>,
     },
     /// Make a new version of a key; snapshots keep opening with the version they were sealed for
@@ -320,8 +328,8 @@ pub(crate) enum VaultCommand {
     Create {
         /// Its name: letters, digits and '-'
         name: String,
-        /// Whose keys it holds
-        #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
+        /// Whose keys it holds: customer or platform
+        #[arg(long, value_enum, default_value_t, value_name = "WHOSE", hide_possible_values = true)]
         owner: LayerName,
         /// Protect it with a passphrase instead of a key file
         #[arg(long)]
@@ -387,6 +395,32 @@ pub(crate) struct ManArgs {
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 }
+
+/// The help of `sobre` itself: the commands in groups, which clap has no words for.
+const PAGE: &str = "\
+{name} - {about}
+
+{usage-heading} {usage}
+
+Snapshots:
+  seal         Seal a disk into a snapshot
+  open         Open a snapshot: verify and decrypt it
+  verify       Check every byte of snapshots
+  inspect      Show what snapshots say of themselves, without a key
+  rewrap       Change who can open snapshots; their data stay as they are
+
+Keys:
+  key          Create, list, show and rotate keys
+  vault        Create vaults, back them up and restore them
+
+Operations:
+  config       Show the configuration that is in effect
+  completions  Print shell completions
+  man          Write manual pages into a folder
+  help         Explain a command, as in: sobre help seal
+
+Options:
+{options}{after-help}";
 
 const START: &str = "Start:
   sobre seal disk.img disk.sobre       makes a key on first use

@@ -10,9 +10,13 @@ pub(crate) mod seal;
 pub(crate) mod vault;
 pub(crate) mod verify;
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+use sobre::Error;
 use sobre::io::escaped_path;
 use sobre::key::VaultName;
 use sobre::manage::{Created, Environment, Home, HomeError, HomeSettings, Paths};
@@ -20,7 +24,7 @@ use sobre::manage::{Created, Environment, Home, HomeError, HomeSettings, Paths};
 use crate::cli::args::Global;
 use crate::cli::exit::Failure;
 use crate::cli::passphrase::Passphrases;
-use crate::cli::report::Output;
+use crate::cli::report::{Output, is_dash};
 
 /// Opens the home that options and environment name.
 fn open_home(global: &Global) -> Result<Home, Failure> {
@@ -65,6 +69,38 @@ fn nag(output: &Output) {
     output.warn("         Run 'sobre vault backup FILE' and keep FILE somewhere else.");
 }
 
+/// Opens a snapshot for reading at any place. A named pipe must not block it.
+fn open_snapshot(path: &Path) -> Result<File, Error> {
+    let fail = |error| Error::Io(error).at(path);
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fail)?;
+    let kind = file.metadata().map_err(fail)?.file_type();
+    let unsuitable = |kind| Err(Error::UnsuitableFile { kind, advice: "name a snapshot" }.at(path));
+    match kind {
+        kind if kind.is_dir() => unsuitable("folder"),
+        kind if kind.is_fifo() => unsuitable("named pipe"),
+        kind if kind.is_file() => Ok(file),
+        _ => unsuitable("special file"),
+    }
+}
+
+/// Names the pipe at which reading or writing failed; the library does not know what it is called.
+fn stream_error(error: Error, source: &Path, target: &Path) -> Error {
+    let name = match (is_dash(source), is_dash(target)) {
+        (true, true) => "standard input or output",
+        (true, false) => "standard input",
+        (false, true) => "standard output",
+        (false, false) => return error,
+    };
+    match error {
+        Error::Io(_) => error.at(Path::new(name)),
+        Error::PartlyWritten { valid, source } if matches!(*source, Error::Io(_)) => {
+            Error::PartlyWritten { valid, source: Box::new(source.at(Path::new(name))) }
+        }
+        other => other,
+    }
+}
+
 fn shown(path: &Path) -> String {
-    if crate::cli::report::is_dash(path) { "standard input".to_owned() } else { escaped_path(path) }
+    if is_dash(path) { "standard input".to_owned() } else { escaped_path(path) }
 }

@@ -1,14 +1,16 @@
 //! Exit codes and failures: what happened, to what, what to do now.
 
 use std::error::Error as StdError;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use sobre::engine::PolicyError;
 use sobre::format::{Fault, Part};
-use sobre::io::{CommitError, Escaped};
+use sobre::io::{CommitError, Escaped, escaped_path};
 use sobre::manage::HomeError;
 use sobre::provider::ProviderErrorKind;
-use sobre::provider::embedded::{PassphraseError, VaultError};
+use sobre::provider::embedded::{BackupError, PassphraseError, VaultError};
 use sobre::{Error, ErrorKind};
 
 /// The table of exit codes, also `sobre help exit-codes`.
@@ -51,11 +53,22 @@ impl Failure {
         Self { kind: "cancelled", code, message, advice }
     }
 
+    /// Says at which file it happened, where the message does not.
+    pub(crate) fn at(mut self, path: &Path) -> Self {
+        let path = escaped_path(path);
+        if !self.message.contains(&path) {
+            self.message = format!("{path}: {}", self.message);
+        }
+        self
+    }
+
     /// Writes the failure to standard error, for when there is no output yet.
     pub(crate) fn show_plain(&self) -> ExitCode {
-        eprintln!("sobre: {}", self.message);
+        // Standard error may be full or closed, which must not turn into a panic and its exit code.
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "sobre: {}", self.message);
         if let Some(advice) = &self.advice {
-            eprintln!("  {advice}");
+            let _ = writeln!(stderr, "  {advice}");
         }
         ExitCode::from(self.code)
     }
@@ -78,12 +91,6 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Error::Io(error).into()
     }
-}
-
-/// Shows what clap has to say and returns its exit code.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// Joins an error and its causes into one line.
@@ -121,11 +128,18 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::KeyNotFound { .. } => {
             "see 'sobre key list' and 'sobre config show'; a common cause is running as root in one case and as a user in the other"
         }
+        HomeError::NoKeyConfigured { setting: "customer_key", .. } => {
+            "name the customer's key with --key; make one with 'sobre vault create customer' and 'sobre key create NAME'"
+        }
         HomeError::NoKeyConfigured { .. } => "name a key with --key, or set one in the configuration",
         HomeError::NotSetUp { .. } => {
             "'sobre seal' makes a vault and a key on first use; a lost home comes back with 'sobre vault restore FILE'; if it is on a volume, mount it"
         }
         HomeError::PlatformVault(_) => "make a vault for it first: sobre vault create NAME",
+        HomeError::Backup(BackupError::Write(CommitError::Exists(_))) => {
+            "name another file, or replace it with --force"
+        }
+        HomeError::VaultNotChosen(_) => "choose one with --vault NAME",
         HomeError::Vault(error) => return advice_for_vault(error),
         HomeError::VaultNotConfigured { .. } => "see 'sobre config show'; make one with: sobre vault create NAME",
         _ => return None,
@@ -181,6 +195,10 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::Policy(PolicyError::LastKey) => "add a key with --add first",
         Error::Provider(error) => match error.kind {
             ProviderErrorKind::UnwrapFailed => "the wrapped key in the snapshot is damaged or not this key's",
+            ProviderErrorKind::Locked => {
+                let cause = StdError::source(error).and_then(|cause| cause.downcast_ref::<VaultError>());
+                return cause.and_then(advice_for_vault);
+            }
             ProviderErrorKind::Disabled | ProviderErrorKind::Deleted | ProviderErrorKind::Denied => {
                 "ask the key's owner; sobre never turns to another key by itself"
             }

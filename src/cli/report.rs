@@ -1,11 +1,14 @@
 //! What the command says: for people, or as one JSON object.
 
+use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
+use sobre::io::escaped_path;
 
 use crate::cli::args::{Arguments, Command};
 use crate::cli::exit::Failure;
@@ -18,6 +21,8 @@ pub(crate) struct Output {
     quiet: bool,
     report: Option<PathBuf>,
     stdout_is_data: bool,
+    /// The first line that standard output did not take.
+    lost: RefCell<Option<io::Error>>,
 }
 
 impl Output {
@@ -32,7 +37,7 @@ impl Output {
             Command::Key(_) => ("key", false),
             Command::Vault(_) => ("vault", false),
             Command::Config(_) => ("config", false),
-            Command::Completions(_) => ("completions", false),
+            Command::Completions(_) => ("completions", true),
             Command::Man(_) => ("man", false),
             Command::ExitCodes => ("exit-codes", false),
         };
@@ -43,7 +48,7 @@ impl Output {
             ));
         }
         let (json, quiet) = (global.json, global.quiet);
-        Ok(Self { command, json, quiet, report: global.report.clone(), stdout_is_data })
+        Ok(Self { command, json, quiet, report: global.report.clone(), stdout_is_data, lost: RefCell::default() })
     }
 
     /// Whether JSON goes to standard output, so that nothing else may.
@@ -61,12 +66,14 @@ impl Output {
 
     /// Prints what was asked for, also with `-q`.
     pub(crate) fn print(&self, line: impl Display) {
-        // A reader that went away early is no error of ours.
-        let _ = if self.stdout_is_data {
-            writeln!(std::io::stderr(), "{line}")
-        } else {
-            writeln!(std::io::stdout(), "{line}")
-        };
+        if self.stdout_is_data {
+            let _ = writeln!(io::stderr(), "{line}");
+        } else if let Err(error) = writeln!(io::stdout(), "{line}") {
+            // A reader that went away early is no error of ours.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.lost.borrow_mut().get_or_insert(error);
+            }
+        }
     }
 
     /// Tells a person something that must not be missed; `-q` does not silence it.
@@ -92,9 +99,12 @@ impl Output {
             std::fs::write(path, &text).map_err(|error| sobre::Error::Io(error).at(path))?;
         }
         if self.json {
-            std::io::stdout().write_all(text.as_bytes())?;
+            io::stdout().write_all(text.as_bytes()).map_err(stdout_failed)?;
         }
-        Ok(ExitCode::from(code))
+        match self.lost.borrow_mut().take() {
+            Some(error) => Err(stdout_failed(error)),
+            None => Ok(ExitCode::from(code)),
+        }
     }
 
     /// Ends with a failure.
@@ -106,9 +116,42 @@ impl Output {
             }
             return code;
         }
-        let _ = self.finish_with(error_object(failure), failure.code);
+        if self.finish_with(error_object(failure), failure.code).is_err() {
+            return failure.show_plain();
+        }
         ExitCode::from(failure.code)
     }
+}
+
+/// Ends where the words make no sense, or only ask for help. Then there are no options yet: they are looked for by hand.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => stdout_failed(failed).show_plain(),
+            _ => ExitCode::SUCCESS,
+        };
+    }
+    let words: Vec<OsString> = std::env::args_os().skip(1).take_while(|word| word != "--").collect();
+    let json = words.iter().any(|word| word == "--json");
+    let report = words.iter().zip(words.iter().skip(1)).find_map(|(word, next)| (word == "--report").then_some(next));
+    if !json {
+        let _ = error.print();
+    }
+    if json || report.is_some() {
+        let text = error.render().to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let advice: Vec<_> = lines.map(str::trim).collect();
+        let failure = Failure { kind: "usage", code: USAGE, message, advice: Some(advice.join("; ")) };
+        let (report, lost) = (report.map(PathBuf::from), RefCell::default());
+        let output = Output { command: "", json, quiet: true, report, stdout_is_data: false, lost };
+        let _ = output.finish_with(error_object(&failure), USAGE);
+    }
+    ExitCode::from(USAGE)
+}
+
+fn stdout_failed(error: io::Error) -> Failure {
+    sobre::Error::Io(error).at(Path::new("standard output")).into()
 }
 
 /// The JSON object of a failure.
@@ -121,7 +164,18 @@ pub(crate) fn error_object(failure: &Failure) -> Value {
     } })
 }
 
+/// The JSON object of a failure with one of several snapshots.
+pub(crate) fn error_object_of(failure: &Failure, snapshot: &Path) -> Value {
+    let mut object = error_object(failure);
+    if let Value::Object(fields) = &mut object {
+        fields.insert("snapshot".to_owned(), json!(escaped_path(snapshot)));
+    }
+    object
+}
+
 /// Whether a path means standard input or output.
 pub(crate) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
+
+const USAGE: u8 = 2;

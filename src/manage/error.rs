@@ -93,6 +93,8 @@ pub enum HomeError {
     Vault(VaultError),
     /// A vault with this name is configured already.
     VaultExists(String),
+    /// There are several vaults that could be meant, and none was named.
+    VaultNotChosen(Vec<String>),
     /// No vault has this name.
     VaultNotConfigured {
         /// The name.
@@ -117,7 +119,8 @@ impl HomeError {
             | Self::KeyText { .. }
             | Self::Name { .. }
             | Self::NoKeyConfigured { .. }
-            | Self::SeveralVaults(_) => ErrorKind::Usage,
+            | Self::SeveralVaults(_)
+            | Self::VaultNotChosen(_) => ErrorKind::Usage,
             Self::Pem(error) => match &error.fault {
                 crate::provider::PemFault::Io(source) if source.kind() == io::ErrorKind::NotFound => {
                     ErrorKind::NotFound
@@ -175,6 +178,7 @@ impl fmt::Display for HomeError {
             }
             Self::Vault(error) => error.fmt(f),
             Self::VaultExists(name) => write!(f, "a vault '{name}' is configured already"),
+            Self::VaultNotChosen(names) => write!(f, "there are several vaults: {}", names.join(", ")),
             Self::VaultNotConfigured { name, known, config } => {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 write!(f, "no vault '{}' in {}; configured: {known}", Escaped(name), escaped_path(config))

@@ -156,10 +156,7 @@ impl Home {
                 known: config.vault.keys().cloned().collect(),
                 config: self.paths().config.clone(),
             }),
-            several => Err(HomeError::AmbiguousKey {
-                key: "without a vault".to_owned(),
-                matches: several.iter().map(ToString::to_string).collect(),
-            }),
+            several => Err(HomeError::VaultNotChosen(several.iter().map(ToString::to_string).collect())),
         }
     }
 

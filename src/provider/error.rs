@@ -44,6 +44,7 @@ impl fmt::Display for ProviderError {
             ProviderErrorKind::Disabled => write!(f, "key {key} in vault '{vault}' is disabled"),
             ProviderErrorKind::Exists => write!(f, "vault '{vault}' has a key {key} already"),
             ProviderErrorKind::Expired => write!(f, "key {key} in vault '{vault}' has expired"),
+            ProviderErrorKind::Locked if self.source.is_some() => write!(f, "vault '{vault}' stays locked"),
             ProviderErrorKind::Locked => write!(f, "the passphrase of vault '{vault}' is wrong"),
             ProviderErrorKind::Lying => write!(f, "vault '{vault}' gave an answer that is not about key {key}"),
             ProviderErrorKind::NotFound => write!(f, "vault '{vault}' has no key {key}"),

@@ -1,6 +1,5 @@
 //! `sobre inspect`
 
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,8 +10,9 @@ use sobre::format::Section;
 use sobre::io::{Escaped, escaped_path};
 
 use crate::cli::args::InspectArgs;
+use crate::cli::commands::open_snapshot;
 use crate::cli::exit::{Failure, SOME_FAILED};
-use crate::cli::report::{Output, error_object};
+use crate::cli::report::{Output, error_object_of};
 use crate::cli::units::{bytes, hex};
 
 pub(crate) fn run(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failure> {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failu
                 if args.snapshots.len() > 1 {
                     output.warn(format_args!("sobre: {}", failure.message));
                 }
-                results.push(error_object(&failure));
+                results.push(error_object_of(&failure, path));
                 failures.push(failure);
             }
         }
@@ -39,15 +39,15 @@ pub(crate) fn run(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failu
     match (failures.len(), args.snapshots.len()) {
         (0, _) => output.finish(json!({ "snapshots": results })),
         (1, 1) => Err(failures.remove(0)),
-        _ => output.finish_with(json!({ "snapshots": results }), SOME_FAILED),
+        (failed, all) => {
+            output.warn(format_args!("sobre: {failed} of {all} snapshots failed"));
+            output.finish_with(json!({ "snapshots": results }), SOME_FAILED)
+        }
     }
 }
 
 fn look(path: &Path) -> Result<Description, Error> {
-    let file = File::open(path).map_err(|error| Error::Io(error).at(path))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(Error::UnsuitableFile { kind: "not a file", advice: "name a snapshot" }.at(path));
-    }
+    let file = open_snapshot(path)?;
     inspect(&file).map_err(|error| error.at(path))
 }
 

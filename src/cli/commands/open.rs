@@ -10,7 +10,7 @@ use sobre::engine::{Control, OpenOptions, Source, Target};
 use sobre::io::{escaped_path, partial_path};
 
 use crate::cli::args::{Global, OpenArgs};
-use crate::cli::commands::{open_home, shown};
+use crate::cli::commands::{open_home, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
         Err(error) => {
             return Err(match (stopped.signal(), error.kind()) {
                 (Some(signal), ErrorKind::Cancelled) => Failure::signalled(signal, error.to_string(), None),
-                _ => error.into(),
+                _ => stream_error(error, &args.source, &args.target).into(),
             });
         }
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sobre::engine::{Change, LayerPolicy, RewrapReport};
 use sobre::format::Layer;
 use sobre::io::escaped_path;
@@ -10,9 +10,9 @@ use sobre::manage::Home;
 use sobre::{Engine, Error};
 
 use crate::cli::args::{Global, LayerName, RewrapArgs};
-use crate::cli::commands::open_home;
+use crate::cli::commands::{open_home, open_snapshot};
 use crate::cli::exit::{Failure, SOME_FAILED};
-use crate::cli::report::{Output, error_object};
+use crate::cli::report::{Output, error_object_of};
 
 pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
     let mut results = Vec::new();
     let mut failures = Vec::new();
     for path in &args.snapshots {
-        match engine.rewrap(path, layer, &change) {
+        match open_snapshot(path).and_then(|_| engine.rewrap(path, layer, &change)) {
             Ok(report) => {
                 output.say(format_args!("{}: {}", escaped_path(path), sentence(&change, &report)));
                 results.push(json!({
@@ -36,15 +36,11 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
                 }));
             }
             Err(error) => {
-                let failure = Failure::from(error);
+                let failure = Failure::from(error).at(path);
                 if args.snapshots.len() > 1 {
                     output.warn(format_args!("sobre: {}", failure.message));
                 }
-                let mut result = error_object(&failure);
-                if let Value::Object(fields) = &mut result {
-                    fields.insert("snapshot".to_owned(), json!(escaped_path(path)));
-                }
-                results.push(result);
+                results.push(error_object_of(&failure, path));
                 failures.push(failure);
             }
         }

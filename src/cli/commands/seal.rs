@@ -1,19 +1,20 @@
 //! `sobre seal`
 
 use std::io::IsTerminal;
+use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
 use sobre::engine::{Control, LayerPolicy, SealOptions, SealPolicy, SealSummary, Source, Target};
 use sobre::format::{ChunkSize, Suite};
-use sobre::io::{escaped_path, partial_path};
+use sobre::io::{CommitError, escaped_path, partial_path};
 use sobre::manage::{FirstUse, Home, Resolved};
 use sobre::xts::SectorSize;
 use sobre::{Error, ErrorKind};
 
 use crate::cli::args::{Global, Integrity, SealArgs};
-use crate::cli::commands::{nag, open_home, say_created, shown};
+use crate::cli::commands::{nag, open_home, say_created, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
@@ -31,11 +32,10 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     if args.resume && (is_dash(&args.source) || is_dash(&args.target)) {
         return Err(Failure::usage("a pipe can't be resumed", "seal it anew without --resume"));
     }
-    if !is_dash(&args.source) {
-        // A mistyped name must not set a home up.
-        std::fs::metadata(&args.source).map_err(|error| Error::Io(error).at(&args.source))?;
-    }
     let home = open_home(global)?;
+    if home.is_fresh() {
+        refuse_early(args)?;
+    }
     let named_files =
         !args.key.is_empty() && args.key.iter().chain(&args.platform_key).all(|key| key.starts_with("file:"));
     if home.is_fresh() && !named_files {
@@ -75,7 +75,9 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     secrets::warn_of_unlocked_memory(output);
     let summary = match sealed {
         Ok(summary) => summary,
-        Err(error) => return Err(failure(error, args, stopped.signal(), ctl.done())),
+        Err(error) => {
+            return Err(failure(stream_error(error, &args.source, &args.target), args, stopped.signal(), ctl.done()));
+        }
     };
     tell(args, output, &summary, &policy_name(args));
     if !recoverable {
@@ -97,6 +99,35 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         })).collect::<Vec<_>>(),
         "recoverable": recoverable,
     }))
+}
+
+/// Looks at what will fail anyway, so that a mistyped name does not set a home up.
+fn refuse_early(args: &SealArgs) -> Result<(), Error> {
+    if !is_dash(&args.source) {
+        let kind = std::fs::metadata(&args.source).map_err(|error| Error::Io(error).at(&args.source))?.file_type();
+        if kind.is_dir() {
+            let advice = "name a disk image or a block device";
+            return Err(Error::UnsuitableFile { kind: "folder", advice }.at(&args.source));
+        }
+        if kind.is_fifo() {
+            let advice = "read it through standard input, as '-'";
+            return Err(Error::UnsuitableFile { kind: "named pipe", advice }.at(&args.source));
+        }
+        if kind.is_char_device() || kind.is_socket() {
+            let advice = "name a disk image or a block device";
+            return Err(Error::UnsuitableFile { kind: "special file", advice }.at(&args.source));
+        }
+    }
+    if is_dash(&args.target) {
+        return Ok(());
+    }
+    if !args.force && args.target.symlink_metadata().is_ok() {
+        return Err(CommitError::Exists(args.target.clone()).into());
+    }
+    match args.target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => Err(Error::Io(std::io::ErrorKind::NotFound.into()).at(folder)),
+        _ => Ok(()),
+    }
 }
 
 fn resolve(home: &Home, args: &SealArgs) -> Result<(Resolved, Option<Resolved>), Failure> {
@@ -137,6 +168,9 @@ fn tell(args: &SealArgs, output: &Output, summary: &SealSummary, suite: &str) {
     if summary.discarded > 0 {
         let partial = escaped_path(&partial_path(&args.target));
         output.warn(format_args!("note: discarded {partial}, {} of an abandoned run", bytes(summary.discarded)));
+    }
+    if args.resume && summary.resumed == 0 {
+        output.say("resumed: no part of it was complete yet, so it was sealed from the start");
     }
     if summary.resumed > 0 {
         output.say(format_args!("resumed: {} of the disk were sealed already", bytes(summary.resumed)));

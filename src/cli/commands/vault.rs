@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use sobre::io::escaped_path;
+use sobre::io::{CommitError, escaped_path};
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::{
-    BackupFile, BackupLock, BackupRecipient, BackupUnlock, EmbeddedVault, Owner, PassphraseCost, PassphraseError,
-    Protection, Purpose, write_backup,
+    BackupError, BackupFile, BackupLock, BackupRecipient, BackupUnlock, EmbeddedVault, Owner, PassphraseCost,
+    PassphraseError, Protection, Purpose, write_backup,
 };
 use sobre::provider::{KeyCensus, KeyProvider, PemKey};
 
@@ -17,6 +17,7 @@ use crate::cli::commands::{open_home, open_home_with, say_created, vault_name};
 use crate::cli::exit::Failure;
 use crate::cli::passphrase::Passphrases;
 use crate::cli::report::Output;
+use crate::cli::units::count;
 
 pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
@@ -67,12 +68,18 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
             (false, None) => "never backed up".to_owned(),
         };
         let name = vault.name();
-        output
-            .say(format_args!("{name}  {owner}  {keys} keys  {protection}  {backup}  {}", escaped_path(vault.path())));
+        output.say(format_args!(
+            "{name}  {owner}  {}  {protection}  {backup}  {}",
+            count(keys, "key"),
+            escaped_path(vault.path())
+        ));
         rows.push(json!({
             "name": name.to_string(), "owner": owner, "keys": keys, "protection": protection, "path": vault.path(),
             "last_backup": status.last_backup.map(|time| time.to_string()), "recoverable": status.current,
         }));
+    }
+    if rows.is_empty() {
+        output.say("there are no vaults yet");
     }
     output.finish(json!({ "vaults": rows }))
 }
@@ -84,6 +91,10 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
     if vaults.is_empty() {
         return Err(HomeError::NotSetUp { config: home.paths().config.clone() }.into());
     }
+    if !force && file.symlink_metadata().is_ok() {
+        // Said before anyone has typed a passphrase twice.
+        return Err(HomeError::from(BackupError::Write(CommitError::Exists(file.to_owned()))).into());
+    }
     let recipient = match to {
         Some(key) => BackupRecipient::Key(pem_key(key)?.version.public),
         None => {
@@ -94,7 +105,7 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
     let vaults: Vec<&EmbeddedVault> = vaults.iter().map(AsRef::as_ref).collect();
     let report = write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
     for (vault, versions) in &report.vaults {
-        output.say(format_args!("backed up vault '{vault}': {versions} key versions"));
+        output.say(format_args!("backed up vault '{vault}': {}", count(*versions, "key version")));
     }
     output.say(format_args!(
         "wrote {}; keep it on another machine, and try it: sobre --home EMPTY vault restore {}",
@@ -137,8 +148,11 @@ fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> 
     say_created(output, &created);
     for vault in &restored {
         let (added, present) = (vault.report.added.len(), vault.report.present.len());
-        output
-            .say(format_args!("vault '{}': {added} key versions restored, {present} were there already", vault.vault));
+        output.say(format_args!(
+            "vault '{}': {} restored, {present} there already",
+            vault.vault,
+            count(added, "key version")
+        ));
     }
     output.finish(json!({ "vaults": restored.iter().map(|vault| json!({
         "name": vault.vault.to_string(),

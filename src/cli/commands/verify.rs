@@ -1,6 +1,5 @@
 //! `sobre verify`
 
-use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,10 +10,10 @@ use sobre::io::escaped_path;
 use sobre::{Error, ErrorKind};
 
 use crate::cli::args::{Global, VerifyArgs};
-use crate::cli::commands::open_home;
+use crate::cli::commands::{open_home, open_snapshot};
 use crate::cli::exit::{Failure, SOME_FAILED};
 use crate::cli::progress::Progress;
-use crate::cli::report::{Output, error_object};
+use crate::cli::report::{Output, error_object_of};
 use crate::cli::signals;
 use crate::cli::units::{bytes, hex, parse_root};
 
@@ -53,11 +52,7 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Result
                 if args.snapshots.len() > 1 {
                     output.warn(format_args!("sobre: {}", failure.message));
                 }
-                let mut result = error_object(&failure);
-                if let Value::Object(fields) = &mut result {
-                    fields.insert("snapshot".to_owned(), json!(escaped_path(path)));
-                }
-                results.push(result);
+                results.push(error_object_of(&failure, path));
                 failures.push(failure);
             }
         }
@@ -80,10 +75,7 @@ fn verify(
     all: &Arc<Control>,
     one: &Arc<Control>,
 ) -> Result<Verdict, Error> {
-    let file = File::open(path).map_err(|error| Error::Io(error).at(path))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(Error::UnsuitableFile { kind: "not a file", advice: "name a snapshot" }.at(path));
-    }
+    let file = open_snapshot(path)?;
     // The signal cancels `all`; this snapshot's own control shows its progress.
     let (watched, done) = (Arc::clone(one), Arc::new(std::sync::atomic::AtomicBool::new(false)));
     let (all, ended) = (Arc::clone(all), Arc::clone(&done));

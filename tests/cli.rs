@@ -1,0 +1,22 @@
+//! The command as a user and as a hostile world meet it: every test runs the real binary in a folder of its own.
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/exit_codes.rs"]
+mod exit_codes;
+#[path = "cli/first_use.rs"]
+mod first_use;
+#[path = "cli/interrupted.rs"]
+mod interrupted;
+#[path = "cli/json.rs"]
+mod json;
+#[path = "cli/people.rs"]
+mod people;
+#[path = "cli/recovery.rs"]
+mod recovery;
+#[path = "cli/rewrap.rs"]
+mod rewrap;
+#[path = "cli/transcripts.rs"]
+mod transcripts;
+#[path = "cli/world.rs"]
+mod world;

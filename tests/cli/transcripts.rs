@@ -1,0 +1,134 @@
+//! Whole conversations, compared with `tests/cmd/*.txt`. `SNAPSHOTS=overwrite cargo test --test cli` writes them anew.
+
+use super::world::{World, disk};
+
+/// Runs command lines one after the other and writes down what a person sees, without what differs from run to run.
+fn transcript(world: &World, lines: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let words = line.split_whitespace().map(|word| word.replace("DISK", &disk().display().to_string()));
+        let ran = world.run(words);
+        let code = ran
+            .code
+            .map_or_else(String::new, |code| if code == 0 { String::new() } else { format!("[exit {code}]\n") });
+        text.push_str(&format!("$ sobre {line}\n{}{}{code}\n", ran.out, ran.err));
+    }
+    let text = text.replace(&disk().display().to_string(), "DISK");
+    redact(&text.replace(&world.path("").display().to_string(), "/here/"))
+}
+
+/// Replaces hashes, thumbprints and times.
+fn redact(text: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let hex = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let word = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)).count();
+        if hex >= 32 && hex == word {
+            result.push_str("[HEX]");
+            rest = &rest[hex..];
+        } else if let Some(after) = rest.strip_prefix("jkt:") {
+            let len = after.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)).count();
+            result.push_str(if len >= 12 { "jkt:[JKT]" } else { "jkt:" });
+            rest = if len >= 12 { &after[len..] } else { after };
+        } else if rest.len() >= 20 && rest.is_char_boundary(20) && is_time(&rest[..20]) {
+            result.push_str("[TIME]");
+            rest = &rest[20..];
+        } else {
+            // A whole word at once, so that no piece of it is taken for something else.
+            let len = word.max(first.len_utf8());
+            result.push_str(&rest[..len]);
+            rest = &rest[len..];
+        }
+    }
+    result
+}
+
+fn is_time(text: &str) -> bool {
+    text.bytes().zip(b"0000-00-00T00:00:00Z").all(
+        |(byte, &form)| {
+            if form == b'0' { byte.is_ascii_digit() } else { byte == form }
+        },
+    )
+}
+
+#[track_caller]
+fn compare(actual: String, expected: snapbox::Data) {
+    snapbox::Assert::new().action_env("SNAPSHOTS").eq(actual, expected.raw());
+}
+
+#[test]
+fn the_first_day() {
+    let world = World::fresh();
+    world.write("pass", "correct horse\n");
+    let actual = transcript(
+        &world,
+        &[
+            "seal DISK disk.sobre --label host=web1",
+            "key list",
+            "vault list",
+            "vault backup keys.backup --passphrase-file pass",
+            "vault list",
+            "seal DISK again.sobre",
+            "inspect disk.sobre",
+            "verify disk.sobre again.sobre",
+            "verify --keyless disk.sobre",
+            "open disk.sobre restored.img",
+            "open disk.sobre restored.img",
+            "open disk.sobre part.img --range 1M:4K",
+            "config show",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/first-day.txt"]);
+}
+
+#[test]
+fn two_keys_and_their_changes() {
+    let world = World::double();
+    let actual = transcript(
+        &world,
+        &[
+            "inspect d.sobre",
+            "key rotate customer/default",
+            "rewrap d.sobre --to customer/default",
+            "rewrap d.sobre --layer platform --add platform/default",
+            "rewrap d.sobre --remove customer/default@1",
+            "rewrap d.sobre --to platform/default",
+            "key show default",
+            "key show customer/default@2",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/two-keys.txt"]);
+}
+
+#[test]
+fn mistakes() {
+    let world = World::single();
+    world.write("junk", "junk");
+    let actual = transcript(
+        &world,
+        &[
+            "open s.sobre",
+            "open missing out",
+            "open junk out",
+            "open s.sobre out --key nope",
+            "open s.sobre out --key nope/default",
+            "open s.sobre out --key https://v.vault.azure.net/keys/k",
+            "open s.sobre - --json",
+            "seal DISK s.sobre",
+            "seal DISK n.sobre --sector-size 1000",
+            "seal DISK n.sobre --double",
+            "seal DISK n.sobre --resume",
+            "vault restore missing",
+            "verify s.sobre junk",
+            "key create mine",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/mistakes.txt"]);
+}
+
+#[test]
+fn the_page_and_the_table() {
+    let world = World::fresh();
+    compare(transcript(&world, &["--help", "help exit-codes"]), snapbox::file!["../cmd/help.txt"]);
+}
