@@ -244,17 +244,22 @@ impl Home {
         let mut providers: Vec<Arc<dyn KeyProvider>> = Vec::new();
         let mut only = Vec::new();
         let mut files = PemFiles::new();
-        let mut needs_vaults = keys.is_empty();
+        let (mut needs_files, mut needs_vaults) = (false, keys.is_empty());
         for text in keys {
             match Self::key_ref(text)? {
-                KeyRef::File(path) => only.push(files.add(&path)?.thumbprint),
+                KeyRef::File(path) => {
+                    only.push(files.add(&path)?.thumbprint);
+                    needs_files = true;
+                }
                 other => {
                     only.push(self.find(&other)?.version.thumbprint);
                     needs_vaults = true;
                 }
             }
         }
-        providers.push(Arc::new(files));
+        if needs_files {
+            providers.push(Arc::new(files));
+        }
         for name in self.vault_names()? {
             match self.vault(&name) {
                 Ok(vault) => providers.push(vault),
