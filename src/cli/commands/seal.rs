@@ -32,6 +32,10 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     if args.resume && (is_dash(&args.source) || is_dash(&args.target)) {
         return Err(Failure::usage("a pipe can't be resumed", "seal it anew without --resume"));
     }
+    if args.manifest.as_ref() == Some(&args.target) {
+        let advice = "name another file with --manifest";
+        return Err(Failure::usage("the snapshot and its manifest would be one file", advice));
+    }
     let home = open_home(global)?;
     if home.is_fresh() {
         refuse_early(args)?;
@@ -50,8 +54,8 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     let recoverable = inner.recoverable && outer.as_ref().is_none_or(|outer| outer.recoverable);
     let policy = policy(&home, args, &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
 
-    // Resuming unwraps with whatever the vaults have.
-    let engine = home.engine(if named_files { &args.key } else { &[] })?;
+    let layers: Vec<&Resolved> = std::iter::once(&inner).chain(&outer).collect();
+    let engine = home.engine_for(&layers);
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let mut options = SealOptions {
