@@ -18,6 +18,7 @@ use crate::cli::commands::{nag, open_home, say_created, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
+use crate::cli::stdin::Stdin;
 use crate::cli::units::{bytes, hex};
 use crate::cli::{secrets, signals};
 
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         options.workers = workers.into();
     }
     let progress = Progress::watch(global, "sealing", &ctl);
-    let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let (mut stdin, mut stdout) = (Stdin::new(&ctl), std::io::stdout());
     let source = if is_dash(&args.source) { Source::Stream(&mut stdin) } else { Source::Path(&args.source) };
     let target = if is_dash(&args.target) { Target::Stream(&mut stdout) } else { Target::Path(&args.target) };
     let sealed = engine.seal(source, target, &policy, &options, &ctl);
@@ -195,7 +196,8 @@ fn failure(error: Error, args: &SealArgs, signal: Option<i32>, done: u64) -> Fai
     let resumable = !is_dash(&args.source) && !is_dash(&args.target) && partial.exists();
     let resume = "go on with the same command and --resume";
     match (signal, error.kind()) {
-        (Some(signal), ErrorKind::Cancelled) => {
+        // Standard input ends with an error of its own when it is stopped.
+        (Some(signal), kind) if kind == ErrorKind::Cancelled || is_dash(&args.source) => {
             let message = format!("stopped after {}", bytes(done));
             Failure::signalled(signal, message, resumable.then(|| resume.to_owned()))
         }
