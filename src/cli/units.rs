@@ -109,7 +109,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// Reads 32 bytes from 64 hexadecimal digits.
 pub(crate) fn parse_root(text: &str) -> Option<[u8; 32]> {
     let digits = text.trim().as_bytes();
-    if digits.len() != 64 {
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let mut root = [0; 32];
