@@ -8,6 +8,7 @@ mod progress;
 mod report;
 mod secrets;
 mod signals;
+mod stdin;
 mod units;
 
 use std::process::ExitCode;

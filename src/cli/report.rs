@@ -47,6 +47,9 @@ impl Output {
                 "write the JSON to a file with --report FILE",
             ));
         }
+        if global.report.as_deref().is_some_and(is_dash) {
+            return Err(Failure::usage("--report writes into a file", "--json prints the same on standard output"));
+        }
         let (json, quiet) = (global.json, global.quiet);
         Ok(Self { command, json, quiet, report: global.report.clone(), stdout_is_data, lost: RefCell::default() })
     }

@@ -262,6 +262,9 @@ fn kind_of_backup(error: &BackupError) -> ErrorKind {
         BackupError::NoVaults => ErrorKind::NotFound,
         BackupError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
         BackupError::Vault(error) => kind_of_vault(error),
+        BackupError::Write(CommitError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            ErrorKind::NotFound
+        }
         BackupError::Write(CommitError::Busy(_)) => ErrorKind::Busy,
         _ => ErrorKind::Failed,
     }

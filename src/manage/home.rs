@@ -143,8 +143,15 @@ impl Home {
             let version = files.add(path)?;
             return Ok(WrappingKey { provider: Arc::new(files), version });
         }
-        let names = match key {
-            KeyRef::Named { vault: Some(vault), .. } => vec![vault.clone()],
+        let names = match (key, &self.inner.settings.only) {
+            (KeyRef::Named { vault: Some(vault), .. }, Some(only)) if vault != only => {
+                return Err(HomeError::KeyNotFound {
+                    key: key.to_string(),
+                    searched: vec![only.to_string()],
+                    config: self.paths().config.clone(),
+                });
+            }
+            (KeyRef::Named { vault: Some(vault), .. }, _) => vec![vault.clone()],
             _ => self.vault_names()?,
         };
         let cx = self.context();
@@ -269,6 +276,17 @@ impl Home {
             }
         }
         Ok(Engine::new(providers).with_keys(only).with_deadline(self.inner.settings.deadline))
+    }
+
+    /// Returns an engine that has the vaults of these keys and no others: sealing needs no more, also when it resumes.
+    pub fn engine_for(&self, layers: &[&Resolved]) -> Engine {
+        let mut providers: Vec<Arc<dyn KeyProvider>> = Vec::new();
+        for key in layers.iter().flat_map(|layer| &layer.keys) {
+            if !providers.iter().any(|known| Arc::ptr_eq(known, &key.provider)) {
+                providers.push(Arc::clone(&key.provider));
+            }
+        }
+        Engine::new(providers).with_deadline(self.inner.settings.deadline)
     }
 
     /// Whether the loss of this machine's vaults would still leave a key: one is in a file, or its vault is backed up.

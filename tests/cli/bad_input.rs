@@ -64,6 +64,8 @@ fn options_that_make_no_sense_are_usage_errors() {
         "seal src n --platform-key x",
         "seal src n --verify-source",
         "seal - n --resume",
+        "seal src n --manifest n",
+        "seal src n --report -",
         "open s.sobre n --range 5",
         "open s.sobre n --range -1:5",
         "open s.sobre n --range 1:-5",
@@ -210,7 +212,7 @@ fn sources_of_every_small_length() {
         world.sobre(&format!("open {len}.sobre out --force")).code(0);
         assert!(world.read("out") == bytes, "{len}");
         let wide = world.sobre(&format!("seal src wide{len}.sobre --sector-size 4096"));
-        if len % 4096 == 0 {
+        if len.is_multiple_of(4096) {
             wide.code(0)
         } else {
             wide.code(1).warns("no multiple of 4096")

@@ -118,6 +118,27 @@ fn a_missing_database_is_not_made_anew() {
 }
 
 #[test]
+fn sealing_needs_only_the_vaults_of_its_keys() {
+    let world = World::double();
+    fs::rename(world.database("customer"), world.path("elsewhere")).expect("moves");
+    let disk = disk();
+    let words = ["seal", disk.to_str().expect("text"), "p.sobre", "--key", "platform/default"];
+    world.run(words).code(0);
+    world.sobre("verify p.sobre --vault platform").code(0);
+    world.run(["seal", disk.to_str().expect("text"), "d2.sobre", "--double"]).code(10).warns("customer.db");
+}
+
+#[test]
+fn a_vault_that_was_chosen_is_the_only_one() {
+    let world = World::double();
+    world.write("src", "data");
+    world.sobre("--vault platform key show customer/default").code(10).warns("searched vaults platform");
+    world.sobre("--vault platform seal --double src n").code(10).warns("customer/default");
+    world.sobre("--vault customer key show default").code(0).prints("customer/default@1");
+    assert!(!world.has("n"));
+}
+
+#[test]
 fn a_missing_key_file_is_named() {
     let world = World::single();
     fs::rename(world.path("sobre/vaults/platform.db.key"), world.path("elsewhere")).expect("moves");

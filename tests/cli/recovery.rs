@@ -122,7 +122,7 @@ fn a_backup_file_is_not_overwritten_by_mistake() {
     assert_eq!(world.read("b"), b"the only backup");
     seal(&world, "n.sobre", "").warns(WARNING);
     world.run(["vault", "backup", "b", "--to", &public, "--force"]).code(0);
-    world.run(["vault", "backup", "no/such/b", "--to", &public]).code(1);
+    world.run(["vault", "backup", "no/such/b", "--to", &public]).code(10).warns("no/such/b");
     world.run(["vault", "backup", "c", "--to", "platform/default"]).code(2).warns("file:PATH.pem");
 }
 

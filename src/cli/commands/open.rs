@@ -14,6 +14,7 @@ use crate::cli::commands::{open_home, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
+use crate::cli::stdin::Stdin;
 use crate::cli::units::bytes;
 use crate::cli::{secrets, signals};
 
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let progress = Progress::watch(global, "opening", &ctl);
-    let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let (mut stdin, mut stdout) = (Stdin::new(&ctl), std::io::stdout());
     let source = if is_dash(&args.source) { Source::Stream(&mut stdin) } else { Source::Path(&args.source) };
     let target = if is_dash(&args.target) { Target::Stream(&mut stdout) } else { Target::Path(&args.target) };
     let opened = engine.open_whole(source, target, &options, &ctl);
@@ -45,7 +46,10 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
         Ok(summary) => summary,
         Err(error) => {
             return Err(match (stopped.signal(), error.kind()) {
-                (Some(signal), ErrorKind::Cancelled) => Failure::signalled(signal, error.to_string(), None),
+                // Standard input ends with an error of its own when it is stopped.
+                (Some(signal), kind) if kind == ErrorKind::Cancelled || is_dash(&args.source) => {
+                    Failure::signalled(signal, error.to_string(), None)
+                }
                 _ => stream_error(error, &args.source, &args.target).into(),
             });
         }

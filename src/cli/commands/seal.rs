@@ -18,6 +18,7 @@ use crate::cli::commands::{nag, open_home, say_created, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
+use crate::cli::stdin::Stdin;
 use crate::cli::units::{bytes, hex};
 use crate::cli::{secrets, signals};
 
@@ -31,6 +32,10 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     }
     if args.resume && (is_dash(&args.source) || is_dash(&args.target)) {
         return Err(Failure::usage("a pipe can't be resumed", "seal it anew without --resume"));
+    }
+    if args.manifest.as_ref() == Some(&args.target) {
+        let advice = "name another file with --manifest";
+        return Err(Failure::usage("the snapshot and its manifest would be one file", advice));
     }
     let home = open_home(global)?;
     if home.is_fresh() {
@@ -50,8 +55,8 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     let recoverable = inner.recoverable && outer.as_ref().is_none_or(|outer| outer.recoverable);
     let policy = policy(&home, args, &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
 
-    // Resuming unwraps with whatever the vaults have.
-    let engine = home.engine(if named_files { &args.key } else { &[] })?;
+    let layers: Vec<&Resolved> = std::iter::once(&inner).chain(&outer).collect();
+    let engine = home.engine_for(&layers);
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let mut options = SealOptions {
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         options.workers = workers.into();
     }
     let progress = Progress::watch(global, "sealing", &ctl);
-    let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let (mut stdin, mut stdout) = (Stdin::new(&ctl), std::io::stdout());
     let source = if is_dash(&args.source) { Source::Stream(&mut stdin) } else { Source::Path(&args.source) };
     let target = if is_dash(&args.target) { Target::Stream(&mut stdout) } else { Target::Path(&args.target) };
     let sealed = engine.seal(source, target, &policy, &options, &ctl);
@@ -191,7 +196,8 @@ fn failure(error: Error, args: &SealArgs, signal: Option<i32>, done: u64) -> Fai
     let resumable = !is_dash(&args.source) && !is_dash(&args.target) && partial.exists();
     let resume = "go on with the same command and --resume";
     match (signal, error.kind()) {
-        (Some(signal), ErrorKind::Cancelled) => {
+        // Standard input ends with an error of its own when it is stopped.
+        (Some(signal), kind) if kind == ErrorKind::Cancelled || is_dash(&args.source) => {
             let message = format!("stopped after {}", bytes(done));
             Failure::signalled(signal, message, resumable.then(|| resume.to_owned()))
         }
