@@ -398,9 +398,14 @@ impl<'a> Body<'a> {
         self.page_data = 0;
     }
 
-    /// Returns where the next page's data begins in the file.
-    pub(super) fn data_offset(&self) -> u64 {
-        self.data_offset
+    /// Returns where the next chunk's stored bytes go in the file.
+    pub(super) fn next_offset(&self) -> u64 {
+        self.data_offset + self.page_data
+    }
+
+    /// Returns the number of the next chunk.
+    pub(super) fn next_chunk(&self) -> u64 {
+        u64::from(self.number) * RECORDS_PER_PAGE as u64 + self.records.len() as u64
     }
 
     /// Returns the number of the next page.

@@ -93,22 +93,22 @@ fn a_run_cut_at_any_part_goes_on_to_the_same_disk() {
         let run = Run::new(suite);
         let forge = Forge::new(&run.whole);
         let (first, second, last) = (&forge.pages[0], &forge.pages[1], &forge.pages[2]);
-        for (cut, pages) in [
+        for (cut, chunks) in [
             (HEAD, 0),
             (BODY, 0),
             (BODY + 100, 0),
             (first.start, 0),
             (first.end - 1, 0),
-            (first.end, 1),
-            (second.start, 1),
-            (second.end - 1, 1),
-            (second.end, 2),
-            (last.end, 2),
-            (forge.footer, 2),
+            (first.end, 1020),
+            (second.start, 1020),
+            (second.end - 1, 1020),
+            (second.end, 2040),
+            (last.end, 2100),
+            (forge.footer, 2100),
         ] {
             run.leave(&run.whole[..cut]);
             let summary = run.resume().unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-            assert_eq!(summary.resumed, pages * 1020 * K64, "cut at {cut}");
+            assert_eq!(summary.resumed, chunks * K64, "cut at {cut}");
             assert_eq!(summary.file_len, run.whole.len() as u64);
             run.check();
         }
@@ -435,4 +435,44 @@ fn every_session_draws_other_nonces() {
     all.sort_unstable();
     all.dedup();
     assert_eq!((count, all.len()), (15, 15));
+}
+
+#[test]
+fn a_run_that_was_stopped_inside_a_page_keeps_what_it_had_sealed() {
+    let temporary = crate::common::folder();
+    let disk = temporary.path().join("disk");
+    let target = temporary.path().join("snapshot");
+    let len = 48 * 1024 * 1024 + 12_345_u64;
+    std::fs::write(&disk, crate::common::disk_of(usize::try_from(len).expect("fits"), 11)).expect("writes");
+    for suite in [Suite::XtsBlake3, Suite::XtsGcm] {
+        let (engine, policy) = crate::common::policy_for(suite);
+        let options = SealOptions { workers: 2, ..SealOptions::default() };
+        // The whole disk is less than a page. Stopped as soon as something is done; a run that was too fast is made again.
+        let stopped = (0..50).any(|_| {
+            let _ = std::fs::remove_file(&target);
+            let ctl = Control::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while ctl.done() < 2 << 20 {
+                        std::hint::spin_loop();
+                    }
+                    ctl.cancel();
+                });
+                let sealed = engine.seal(Source::Path(&disk), Target::Path(&target), &policy, &options, &ctl);
+                matches!(sealed, Err(Error::Cancelled))
+            })
+        });
+        assert!(stopped, "no run could be stopped in time");
+        let resume = SealOptions { resume: true, ..options };
+        let summary = seal_with(&engine, &policy, &disk, &target, &resume).expect("resumes");
+        assert!(summary.resumed >= 1 << 20, "only {} bytes were kept", summary.resumed);
+        assert!(summary.resumed < len);
+        let verdict = engine.verify(File::open(&target).expect("opens"), 2, &Control::default()).expect("verifies");
+        assert_eq!(verdict.root, summary.root);
+        let out = temporary.path().join("out");
+        open(&engine, &target, &out).expect("opens");
+        assert!(same_bytes(&out, &disk), "{suite}");
+        std::fs::remove_file(&out).expect("removes");
+        std::fs::remove_file(&target).expect("removes");
+    }
 }

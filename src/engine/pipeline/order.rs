@@ -58,7 +58,7 @@ struct RecordsInner<'a> {
 
 impl<'a> Records<'a> {
     pub(super) fn new(body: Body<'a>) -> Self {
-        let next = u64::from(body.next_page()) * RECORDS_PER_PAGE as u64;
+        let next = body.next_chunk();
         Self { inner: Mutex::new(RecordsInner { body, next, early: BTreeMap::new() }), moved: Condvar::new() }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Resumed {
     pub(super) sealer: Sealer,
     /// The good pages from the beginning.
     pub(super) pages: Vec<KeptPage>,
+    /// Records of the page behind them, which a stopped run had begun: their chunks stay, the page is written again when it is full.
+    pub(super) begun: Vec<Record>,
     /// Bytes of the disk that they cover.
     pub(super) done: u64,
 }
@@ -68,8 +70,8 @@ impl Engine {
 
         // A device has no times that would show a change: what was sealed is compared with what is there now.
         let compare = options.verify_source || disk.kind == SourceKind::BlockDevice;
-        let mut scan = Scan { file: partial.file(), sealer: &sealer, shape, disk: compare.then_some(disk) };
-        let mut pages = Vec::new();
+        let scan = Scan { file: partial.file(), sealer: &sealer, shape, disk: compare.then_some(disk) };
+        let (mut pages, mut begun) = (Vec::new(), Vec::new());
         let mut session = 0;
         let mut data_offset = BODY_OFFSET;
         let mut done = 0;
@@ -79,8 +81,13 @@ impl Engine {
             }
             let Some((page, kept)) = scan.page(number, data_offset)? else { break };
             session = session.max(page.session);
-            data_offset = kept.offset + kept.len as u64;
             done = (page.first_chunk() + page.records.len() as u64) * heads.header.chunk.bytes();
+            if page.records.len() < RECORDS_PER_PAGE {
+                data_offset = kept.offset;
+                begun = page.records;
+                break;
+            }
+            data_offset = kept.offset + kept.len as u64;
             pages.push(kept);
         }
         let session = session + 1;
@@ -89,7 +96,7 @@ impl Engine {
         }
         partial.file().set_len(data_offset).at(path)?;
         let sealer = sealer.in_session(session);
-        Ok(Resumed { sealer, pages, done: done.min(disk.identity.len) })
+        Ok(Resumed { sealer, pages, begun, done: done.min(disk.identity.len) })
     }
 }
 
@@ -101,25 +108,17 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Finds page `number`, whose data begins at `data_offset`, and checks everything about it; `None` when it is not there whole.
-    fn page(&mut self, number: u32, data_offset: u64) -> Result<Option<(Page, KeptPage)>, Error> {
+    /// Finds page `number`, full or begun, whose data begins at `data_offset`, and checks everything about it; `None` when it is not
+    /// there whole.
+    fn page(&self, number: u32, data_offset: u64) -> Result<Option<(Page, KeptPage)>, Error> {
         let count = self.shape.records_in(number);
-        // A last page that is not full is cheaper to write again than to find.
-        if count < RECORDS_PER_PAGE {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; page_len(count)];
         let chunk_bytes = self.sealer.header.chunk.bytes();
-        let last = (u64::from(number) + 1) * RECORDS_PER_PAGE as u64 - 1;
+        let last = self.shape.chunk_count.saturating_sub(1);
         let short = chunk_bytes - self.shape.padded_len(last).min(chunk_bytes);
         for data_chunks in 0..=count as u64 {
             let full = data_offset + data_chunks * chunk_bytes;
             for offset in if short > 0 { vec![full, full.saturating_sub(short)] } else { vec![full] } {
-                match read_exact_at(self.file, &mut bytes, offset) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => continue,
-                    Err(error) => return Err(error.into()),
-                }
+                let Some(bytes) = self.page_bytes(offset, count)? else { continue };
                 if let Some(page) = self.authentic(&bytes, number, data_offset, offset) {
                     if !self.chunks_hold(&page)? {
                         return Ok(None);
@@ -132,10 +131,26 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    fn authentic(&self, bytes: &[u8], number: u32, data_offset: u64, offset: u64) -> Option<Page> {
-        if !bytes.starts_with(b"SOBREPAG") {
-            return None;
+    /// Reads what may be a page of at most `most` records; `None` when it can't be one.
+    fn page_bytes(&self, offset: u64, most: usize) -> Result<Option<Vec<u8>>, Error> {
+        let read = |bytes: &mut [u8]| match read_exact_at(self.file, bytes, offset) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        };
+        let mut front = [0; FRONT_LEN];
+        if !read(&mut front)? || !front.starts_with(b"SOBREPAG") {
+            return Ok(None);
         }
+        let count = front.last_chunk().map_or(0, |count| usize::from(u16::from_le_bytes(*count)));
+        if !(1..=most).contains(&count) {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; page_len(count)];
+        Ok(read(&mut bytes)?.then_some(bytes))
+    }
+
+    fn authentic(&self, bytes: &[u8], number: u32, data_offset: u64, offset: u64) -> Option<Page> {
         let page =
             Page::decode(bytes, number, &self.sealer.hash).ok()?.authenticate(bytes, self.sealer.page_key()).ok()?;
         let tiles = page.data_offset == data_offset && data_offset.checked_add(page.data_len()) == Some(offset);
@@ -195,3 +210,6 @@ fn check_policy(head: &Head, policy: &SealPolicy) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// The beginning of a page up to its count of records (SPEC §5).
+const FRONT_LEN: usize = 14;

@@ -12,7 +12,7 @@ use crate::engine::pipeline::source::{Disk, Feed, Input, Taken};
 use crate::engine::pipeline::{SealOptions, SealSummary, Source, Target, run_workers};
 use crate::engine::sealer::{Body, Sealer};
 use crate::engine::{Control, Engine, Error, Geometry, SealPolicy};
-use crate::format::{HEAD_LEN, HEADER_LEN, PAGE_LEN, RECORDS_PER_PAGE};
+use crate::format::{HEAD_LEN, HEADER_LEN, PAGE_LEN};
 use crate::io::{PartialFile, SourceKind};
 
 impl Engine {
@@ -105,7 +105,7 @@ impl Engine {
         };
         let sink = Sink::File(partial.file(), partial.path());
         let summary = match &resumed {
-            Some(Resumed { sealer, pages, done }) => {
+            Some(Resumed { sealer, pages, begun, done }) => {
                 let mut body = Body::new(sealer);
                 for page in pages {
                     let bytes = page.bytes(partial.file())?;
@@ -113,6 +113,9 @@ impl Engine {
                         ManifestWriter::new(manifest).write_page(body.next_page(), &bytes)?;
                     }
                     body.keep(page.offset, &bytes, page.data_len);
+                }
+                for record in begun {
+                    body.push(*record);
                 }
                 let summary = write_all(sealer, input, &sink, body, manifest, options, ctl)?;
                 SealSummary { resumed: *done, ..summary }
@@ -182,8 +185,7 @@ fn write_all(
     ctl: &Control,
 ) -> Result<SealSummary, Error> {
     let never = || false;
-    let first_page = body.next_page();
-    let first_chunk = u64::from(first_page) * RECORDS_PER_PAGE as u64;
+    let first_chunk = body.next_chunk();
     // Also when resuming: one of the heads there may be damaged.
     sink.write_at(0, sealer.header(), &never)?;
     sink.write_at(HEAD_LEN as u64, sealer.header(), &never)?;
@@ -196,10 +198,10 @@ fn write_all(
     }
     ctl.add(first_chunk.saturating_mul(sealer.header.chunk.bytes()), 0);
 
-    let places = Places::from(first_chunk, body.data_offset());
+    let places = Places::from(first_chunk, body.next_offset());
     let records = Records::new(body);
     let feed = Feed::new(sealer, input, first_chunk, options.sparse);
-    run_workers(options.workers, ctl, |stop| {
+    let ran = run_workers(options.workers, ctl, |stop| {
         let mut buf = Vec::new();
         while !stop() {
             let Some(taken) = feed.take(&mut buf)? else { break };
@@ -228,7 +230,13 @@ fn write_all(
             }
         }
         Ok(())
-    })?;
+    });
+    if let Err(error) = ran {
+        if matches!(error, Error::Cancelled) {
+            keep_begun_page(records.into_body(), sink)?;
+        }
+        return Err(error);
+    }
     let disk_len = feed.disk_len();
     if let Input::Disk(disk) = input
         && !options.live
@@ -259,6 +267,16 @@ fn write_all(
         resumed: 0,
         discarded: 0,
     })
+}
+
+/// Ends a stopped run's partial file with the page it had begun, so that resuming keeps its chunks too. Chunks behind it, which
+/// other workers had finished early, are written again.
+fn keep_begun_page(mut body: Body<'_>, sink: &Sink<'_>) -> Result<(), Error> {
+    if let (Sink::File(file, path), Some((offset, page))) = (sink, body.close()) {
+        file.set_len(offset).at(path)?;
+        sink.write_at(offset, &page, &|| true)?;
+    }
+    Ok(())
 }
 
 /// Writes a detached manifest while the pages come.
