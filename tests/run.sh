@@ -29,7 +29,7 @@ mkdir -p "$log_folder"
 # --- what is needed -----------------------------------------------------------------------------------------------
 
 # program:debian-package
-programs=(cc:gcc cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
+programs=(cc:gcc c++:g++ cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
     python3:python3 losetup:util-linux flock:util-linux script:bsdutils)
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
@@ -76,6 +76,13 @@ prepare() {
         fi
         cargo install -q --locked cargo-deny
     fi
+    if ! have cargo-fuzz; then
+        if [ $install = no ]; then
+            echo "missing: cargo install --locked cargo-fuzz" >&2
+            return 1
+        fi
+        cargo install -q --locked cargo-fuzz
+    fi
 }
 
 # --- running ------------------------------------------------------------------------------------------------------
@@ -88,7 +95,7 @@ stage() {
     echo "== $name"
     if "$@" >"$log_folder/$name.log" 2>&1; then status=0; else status=$?; fi
     # cargo: "test result: ok. 12 passed; 1 failed"; unittest: "Ran 41 tests"; our scripts: "ok NAME" per proof.
-    good=$(awk '/^test result:/ { n += $4 } /^Ran [0-9]+ tests? in/ { n += $2 } /^ok / { n += 1 } END { print n + 0 }' "$log_folder/$name.log")
+    good=$(awk '/^test result:/ { n += $4 } /^Ran [0-9]+ tests? in/ { n += $2 } /^ok / { n += 1 } /^run.sh: [a-z_]+: [0-9]+ runs/ { n += 1 } END { print n + 0 }' "$log_folder/$name.log")
     bad=$(awk '/^test result:/ { n += $6 } /^FAILED \(/ { n += 1 } /^not ok / { n += 1 } END { print n + 0 }' "$log_folder/$name.log")
     if [ $status != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
     if [ $status = 0 ] && [ "$good" = 0 ]; then good=1; fi
@@ -160,7 +167,7 @@ main_job() {
     rm -r "$work"
 }
 
-fuzz() { bash fuzz/run.sh "${SOBRE_FUZZ_SECONDS:-10}"; }
+fuzz() { PYTHON=$PWD/$venv/bin/python bash fuzz/run.sh "${SOBRE_FUZZ_SECONDS:-10}"; }
 
 start=$SECONDS
 prepare
