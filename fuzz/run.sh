@@ -9,7 +9,7 @@ seconds=${1:-60}
 shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(head page index_footer vault_backup container xts_differential)
-command -v cargo-fuzz >/dev/null || {
+cargo fuzz --version >/dev/null 2>&1 || {
     echo 'run.sh: cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2
     exit 1
 }

@@ -76,7 +76,7 @@ prepare() {
         fi
         cargo install -q --locked cargo-deny
     fi
-    if ! have cargo-fuzz; then
+    if ! cargo fuzz --version >/dev/null 2>&1; then
         if [ $install = no ]; then
             echo "missing: cargo install --locked cargo-fuzz" >&2
             return 1
@@ -141,7 +141,7 @@ needs_programs() { SOBRE_PYTHON=$venv/bin/python cargo test --all-targets -- --i
 interop() {
     local script
     cargo build -q --release
-    export SOBRE=$PWD/target/release/sobre SOBRE_PYTHON=$PWD/$venv/bin/python PATH=$PATH:/usr/sbin:/sbin
+    export SOBRE=$PWD/target/release/sobre PYTHON=$PWD/$venv/bin/python PATH=$PATH:/usr/sbin:/sbin
     for script in tests/interop/*.sh; do
         echo "-- $script"
         bash "$script" && echo "ok $script" || { echo "not ok $script"; return 1; }
