@@ -107,14 +107,23 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    /// Says that `start..end` was written.
-    pub(super) fn add(&self, start: u64, end: u64) {
+    /// Says that `start..end` was written. Neighbours become one stretch: holes far ahead of a slow chunk take no memory.
+    pub(super) fn add(&self, mut start: u64, mut end: u64) {
         let mut inner = lock(&self.inner);
-        inner.1.insert(start, end);
-        loop {
-            let done = inner.0;
-            let Some(end) = inner.1.remove(&done) else { break };
-            inner.0 = end;
+        let (done, ahead) = &mut *inner;
+        if let Some(behind) = ahead.remove(&end) {
+            end = behind;
+        }
+        if let Some((&before, &before_end)) = ahead.range(..start).next_back()
+            && before_end == start
+        {
+            ahead.remove(&before);
+            start = before;
+        }
+        if start == *done {
+            *done = end;
+        } else {
+            ahead.insert(start, end);
         }
     }
 
@@ -144,6 +153,26 @@ mod tests {
     use crate::engine::{Engine, Geometry, LayerPolicy, SealPolicy, WrappingKey};
     use crate::format::ChunkSize;
     use crate::provider::PemFiles;
+
+    #[test]
+    fn the_prefix_grows_over_stretches_in_any_order_and_keeps_few() {
+        let prefix = Prefix::default();
+        for start in (2..1000).rev() {
+            prefix.add(start, start + 1);
+        }
+        for start in 1001..2000 {
+            prefix.add(start, start + 1);
+        }
+        assert_eq!(prefix.len(), 0);
+        assert_eq!(lock(&prefix.inner).1.len(), 2, "neighbours are one stretch");
+        prefix.add(0, 1);
+        assert_eq!(prefix.len(), 1);
+        prefix.add(1, 2);
+        assert_eq!(prefix.len(), 1000);
+        prefix.add(1000, 1001);
+        assert_eq!(prefix.len(), 2000);
+        assert!(lock(&prefix.inner).1.is_empty());
+    }
 
     #[test]
     fn every_page_that_fills_up_at_once_is_returned() {
