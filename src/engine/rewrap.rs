@@ -151,9 +151,11 @@ impl Engine {
     }
 }
 
-/// A disk sealed for a customer's key never goes back to the platform's (R6).
+/// A disk sealed for a customer's key never goes back to the platform's (R6). The outer layer is the platform's own: whoever
+/// has held it for a while, it may go back.
 fn check_owner(section: &Section, key: &WrappingKey) -> Result<(), PolicyError> {
-    if section.customer && !key.version.customer { Err(PolicyError::CustomerToPlatform) } else { Ok(()) }
+    let goes_back = section.layer == Layer::Inner && section.customer && !key.version.customer;
+    if goes_back { Err(PolicyError::CustomerToPlatform) } else { Ok(()) }
 }
 
 fn customer_of(change: &Change) -> bool {

@@ -205,6 +205,15 @@ fn a_customers_disk_never_goes_to_a_platform_key() {
 }
 
 #[test]
+fn the_outer_layer_may_go_back_to_the_platform() {
+    let platform = "platform:test-rsa3072.pkcs8.pem";
+    let snapshot = Snapshot::of(&[&[CUSTOMER], &[platform]]);
+    snapshot.rewrap(&[PLATFORM], Layer::Outer, &Change::To(oracle_layer(&[LARGE]))).expect("to somebody's key");
+    snapshot.rewrap(&[LARGE], Layer::Outer, &Change::To(oracle_layer(&[platform]))).expect("and back");
+    assert_eq!(snapshot.opens(&[CUSTOMER, PLATFORM]), []);
+}
+
+#[test]
 fn an_interrupted_rewrap_opens_with_both_keys_and_is_finished_by_a_repair() {
     for old in [0, 1] {
         for suite in [Suite::XtsBlake3, Suite::XtsGcm] {
