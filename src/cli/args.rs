@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -40,9 +40,9 @@ pub(crate) struct Global {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
+    /// Say which home, vaults and CPU instructions are used
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
     /// Show progress: auto (a bar on a terminal), json (lines on standard error) or none
     #[arg(
         long,

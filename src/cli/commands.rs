@@ -49,6 +49,19 @@ fn vault_name(text: &str) -> Result<VaultName, Failure> {
     text.parse().map_err(|source| HomeError::Name { text: text.to_owned(), source }.into())
 }
 
+/// Says with `-v` what will be used.
+fn detail(home: &Home, workers: usize, output: &Output) {
+    let paths = home.paths();
+    output.detail(format_args!("config {}  [{}]", escaped_path(&paths.config), paths.config_origin));
+    output.detail(format_args!("data {}  [{}]", escaped_path(&paths.data), paths.data_origin));
+    if let Ok(names) = home.vault_names() {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        output.detail(format_args!("vaults {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+    }
+    let backends: Vec<_> = sobre::xts::Backend::available().iter().map(ToString::to_string).collect();
+    output.detail(format_args!("{workers} workers; AES by {} (best first)", backends.join(", ")));
+}
+
 /// Says what was made.
 fn say_created(output: &Output, created: &[Created]) {
     for thing in created {

@@ -19,6 +19,7 @@ pub(crate) struct Output {
     command: &'static str,
     json: bool,
     quiet: bool,
+    verbose: bool,
     report: Option<PathBuf>,
     stdout_is_data: bool,
     /// The first line that standard output did not take.
@@ -50,8 +51,16 @@ impl Output {
         if global.report.as_deref().is_some_and(is_dash) {
             return Err(Failure::usage("--report writes into a file", "--json prints the same on standard output"));
         }
-        let (json, quiet) = (global.json, global.quiet);
-        Ok(Self { command, json, quiet, report: global.report.clone(), stdout_is_data, lost: RefCell::default() })
+        let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
+        Ok(Self {
+            command,
+            json,
+            quiet,
+            verbose,
+            report: global.report.clone(),
+            stdout_is_data,
+            lost: RefCell::default(),
+        })
     }
 
     /// Whether JSON goes to standard output, so that nothing else may.
@@ -65,6 +74,13 @@ impl Output {
             return;
         }
         self.print(line);
+    }
+
+    /// Tells a person who asked for more, on standard error.
+    pub(crate) fn detail(&self, line: impl Display) {
+        if self.verbose && !self.quiet {
+            self.warn(line);
+        }
     }
 
     /// Prints what was asked for, also with `-q`.
@@ -147,7 +163,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let advice: Vec<_> = lines.map(str::trim).collect();
         let failure = Failure { kind: "usage", code: USAGE, message, advice: Some(advice.join("; ")) };
         let (report, lost) = (report.map(PathBuf::from), RefCell::default());
-        let output = Output { command: "", json, quiet: true, report, stdout_is_data: false, lost };
+        let output = Output { command: "", json, quiet: true, verbose: false, report, stdout_is_data: false, lost };
         let _ = output.finish_with(error_object(&failure), USAGE);
     }
     ExitCode::from(USAGE)

@@ -204,3 +204,11 @@ fn a_new_passphrase_is_asked_for_twice_and_never_shown() {
     assert!(code == 0 && !shown.contains("s3cret"), "{shown}");
     world.sobre("verify s.sobre").code(0);
 }
+
+#[test]
+fn saying_more_names_home_vaults_and_instructions() {
+    let world = World::single();
+    for words in ["open s.sobre out -v", "verify s.sobre -v", "open s.sobre - -v"] {
+        world.sobre(words).code(0).warns("config.toml").warns("vaults platform").warns("portable (best first)");
+    }
+}

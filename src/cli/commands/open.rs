@@ -10,7 +10,7 @@ use sobre::engine::{Control, OpenOptions, Source, Target};
 use sobre::io::{escaped_path, partial_path};
 
 use crate::cli::args::{Global, OpenArgs};
-use crate::cli::commands::{open_home, shown, stream_error};
+use crate::cli::commands::{detail, open_home, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
@@ -22,7 +22,8 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
     if is_dash(&args.target) && std::io::stdout().is_terminal() {
         return Err(Failure::usage("standard output is a terminal", "name a file, or send the disk into a pipe"));
     }
-    let engine = open_home(global)?.engine(&args.key)?;
+    let home = open_home(global)?;
+    let engine = home.engine(&args.key)?;
     let mut options = OpenOptions {
         force: args.force,
         range: args.range.map(|range| (range.offset, range.len)),
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
     if let Some(workers) = args.workers {
         options.workers = workers.into();
     }
+    detail(&home, options.workers, output);
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let progress = Progress::watch(global, "opening", &ctl);

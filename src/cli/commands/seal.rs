@@ -14,7 +14,7 @@ use sobre::xts::SectorSize;
 use sobre::{Error, ErrorKind};
 
 use crate::cli::args::{Global, Integrity, SealArgs};
-use crate::cli::commands::{nag, open_home, say_created, shown, stream_error};
+use crate::cli::commands::{detail, nag, open_home, say_created, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, is_dash};
@@ -71,6 +71,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     if let Some(workers) = args.workers {
         options.workers = workers.into();
     }
+    detail(&home, options.workers, output);
     let progress = Progress::watch(global, "sealing", &ctl);
     let (mut stdin, mut stdout) = (Stdin::new(&ctl), std::io::stdout());
     let source = if is_dash(&args.source) { Source::Stream(&mut stdin) } else { Source::Path(&args.source) };

@@ -10,7 +10,7 @@ use sobre::io::escaped_path;
 use sobre::{Error, ErrorKind};
 
 use crate::cli::args::{Global, VerifyArgs};
-use crate::cli::commands::{open_home, open_snapshot};
+use crate::cli::commands::{detail, open_home, open_snapshot};
 use crate::cli::exit::{Failure, SOME_FAILED};
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, error_object_of};
@@ -27,8 +27,12 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Result
     if root.is_some() && args.snapshots.len() > 1 {
         return Err(Failure::usage("one root is that of one snapshot", "verify them one by one"));
     }
-    let engine = if args.keyless { None } else { Some(open_home(global)?.engine(&args.key)?) };
+    let home = if args.keyless { None } else { Some(open_home(global)?) };
+    let engine = home.as_ref().map(|home| home.engine(&args.key)).transpose()?;
     let workers = args.workers.map_or_else(|| SealOptions::default().workers, usize::from);
+    if let Some(home) = &home {
+        detail(home, workers, output);
+    }
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let mut results = Vec::new();
