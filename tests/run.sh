@@ -119,7 +119,11 @@ lints() {
 
 docs() { RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps --document-private-items --all-features; }
 
-deny() { cargo deny --offline check -s licenses bans sources; }
+# Offline, for the advisory database need not be reachable; so everything in the lock file must be here first.
+deny() {
+    cargo fetch -q --locked
+    cargo deny --offline check -s licenses bans sources
+}
 
 # Every backend of the XTS kernels that this CPU has, in turn, by masking the better ones.
 backends() {
