@@ -121,7 +121,7 @@ fn backends() -> Vec<Backend> {
     for name in ["aes-ni", "vaes-avx2", "vaes-avx512"] {
         let backend: Backend = name.parse().expect("a backend");
         if !available.contains(&backend) {
-            println!("{backend}: not run on {}", cpu());
+            println!("not run: {backend} on {}", cpu());
         }
     }
     available

@@ -209,6 +209,14 @@ impl Engine {
     }
 }
 
+/// Reads stored bytes. That they end too early is damage of the snapshot, also where a manifest says that there are more.
+pub(super) fn read_stored<R: ReadAt + ?Sized>(source: &R, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+    read_exact_at(source, buf, offset).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Error::damaged(Part::Snapshot, Fault::Truncated),
+        _ => Error::Io(error),
+    })
+}
+
 /// Reads the footer at the end of a snapshot.
 pub(super) fn read_footer<R: ReadAt + ?Sized>(
     source: &R,

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::engine::opener::Opened;
+use crate::engine::opener::{Opened, read_stored};
 use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Chunks, Engine, Error, Warning};
 use crate::format::{Header, Record};
-use crate::io::{ReadAt, read_exact_at};
+use crate::io::ReadAt;
 
 /// Reads the disk inside a snapshot at any offset, from many threads. Every byte it returns was verified.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl<R: ReadAt> SnapshotReader<R> {
         let (record, offset) = self.opened.record(chunk).inspect_err(|_| buf.fill(0))?;
         match record {
             Record::Data { tag, .. } => {
-                read_exact_at(self.opened.pages.source(), buf, offset).inspect_err(|_| buf.fill(0))?;
+                read_stored(self.opened.pages.source(), buf, offset).inspect_err(|_| buf.fill(0))?;
                 self.opened.cipher.open(chunk, &tag, buf)?;
                 Ok(true)
             }

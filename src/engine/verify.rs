@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::opener::{read_footer, read_index};
+use crate::engine::opener::{read_footer, read_index, read_stored};
 use crate::engine::pages::{Layout, Pages};
 use crate::engine::pipeline::run_workers;
 use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Chunks, Control, Engine, Error, Warning};
 use crate::format::{Fault, Header, Index, Part, Record, Suite};
 use crate::integrity::{blake3, crc64};
-use crate::io::{ReadAt, read_exact_at};
+use crate::io::ReadAt;
 
 /// What a verification found: the snapshot is whole.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Engine {
         let stored = each_chunk(opened.chunks(), shape.disk_len, workers, ctl, |chunk, buf| {
             let (record, offset) = opened.record(chunk)?;
             let Record::Data { crc, tag, .. } = record else { return Ok(0) };
-            read_exact_at(opened.pages.source(), buf, offset)?;
+            read_stored(opened.pages.source(), buf, offset)?;
             if crc64(buf) != crc {
                 return Err(Error::damaged(Part::Chunk(chunk.index), Fault::Check));
             }
@@ -76,7 +76,7 @@ pub fn verify_keyless<R: ReadAt>(
     let stored = each_chunk(chunks, footer.shape.disk_len, workers, ctl, |chunk, buf| {
         let (record, offset) = pages.record(chunk.index, None)?;
         let Record::Data { crc, tag, .. } = record else { return Ok(0) };
-        read_exact_at(pages.source(), buf, offset)?;
+        read_stored(pages.source(), buf, offset)?;
         if crc64(buf) != crc {
             return Err(Error::damaged(Part::Chunk(chunk.index), Fault::Check));
         }

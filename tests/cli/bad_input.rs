@@ -305,3 +305,18 @@ fn hostile_snapshots_never_panic_or_leave_an_output() {
         assert!(!world.has("out") && !world.has("out.partial"), "{n}");
     }
 }
+
+#[test]
+fn a_manifest_saves_what_is_left_of_a_snapshot_without_its_end() {
+    let world = World::single();
+    world.write("disk", fs::read(disk()).expect("reads"));
+    world.sobre("seal --chunk-size 64K --no-sparse --manifest m disk t.sobre").code(0);
+    let mut bytes = world.read("t.sobre");
+    bytes.truncate(bytes.len() - 300_000);
+    world.write("t.sobre", bytes);
+    world.sobre("open t.sobre out").code(13).warns("cut off");
+    let ran = world.sobre("open --manifest m t.sobre -");
+    ran.code(13).warns("cut off").warns("only the first");
+    world.sobre("open --manifest m t.sobre out").code(13).warns("cut off");
+    assert!(!world.path("out").exists() && !world.path("out.partial").exists());
+}

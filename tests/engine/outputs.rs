@@ -526,7 +526,10 @@ fn a_snapshot_cut_while_it_is_read_is_an_error() {
     // The second chunk that is stored is the first behind the holes.
     let chunk = reader.chunks().skip(1).find(|chunk| !is_zero(&sealed.disk[chunk.offset() as usize..][..chunk.len()]));
     let error = reader.read_chunk(chunk.expect("data"), &mut buf).expect_err("gone");
-    assert!(matches!(error, Error::Io(_)), "{error}");
+    let cut =
+        sobre::format::FormatError { part: sobre::format::Part::Snapshot, fault: sobre::format::Fault::Truncated };
+    assert!(matches!(&error, Error::Format(found) if *found == cut), "{error}");
+    assert_eq!(error.kind(), sobre::ErrorKind::Damaged);
     assert!(is_zero(&buf));
     assert_eq!(reader.read_at(&mut buf, 0).expect("the first chunk is there"), 65536);
     assert!(buf == sealed.disk[..65536]);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::engine::error::AtFile;
-use crate::engine::opener::Opened;
+use crate::engine::opener::{Opened, read_stored};
 use crate::engine::pipeline::order::Prefix;
 use crate::engine::pipeline::sink::Sink;
 use crate::engine::pipeline::source::{open_without_waiting, read_fully};
@@ -17,7 +17,7 @@ use crate::engine::pipeline::{OpenOptions, OpenSummary, Source, Target, run_work
 use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Control, Engine, Error};
 use crate::format::{BODY_OFFSET, Fault, HEAD_LEN, Part, RECORDS_PER_PAGE, Record};
-use crate::io::{PartialFile, ReadAt, SourceKind, length_of, mount_point, open_exclusive, read_exact_at};
+use crate::io::{PartialFile, ReadAt, SourceKind, length_of, mount_point, open_exclusive};
 
 impl Engine {
     /// Opens a whole snapshot into a file, which appears under its name once every byte was verified; into an existing block
@@ -109,7 +109,7 @@ impl Fetch<'_> {
                 let (record, offset) = opened.record(chunk).at(path)?;
                 buf.resize(chunk.padded_len(), 0);
                 if matches!(record, Record::Data { .. }) {
-                    read_exact_at(*file, buf, offset).at(path)?;
+                    read_stored(*file, buf, offset).at(path)?;
                 }
                 Ok(Some((chunk, record)))
             }
