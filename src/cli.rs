@@ -46,6 +46,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure>
         Command::Rewrap(args) => commands::rewrap::run(args, global, output),
         Command::Key(args) => commands::key::run(args, global, output),
         Command::Vault(args) => commands::vault::run(args, global, output),
+        Command::Bench(args) => commands::bench::run(args, output),
         Command::Config(args) => commands::config::run(args, global, output),
         Command::Completions(args) => commands::generate::completions(args),
         Command::Man(args) => commands::generate::man(args, output),

@@ -2,7 +2,7 @@
 //!
 //! An [`Engine`] turns disks into snapshots and back: [`Engine::sealer`] and [`engine::Opener`] work on chunks in place, without I/O;
 //! [`Engine::seal`] and [`Engine::open_whole`] carry whole files, devices and pipes; [`Engine::open`] reads at any offset. Keys come from
-//! [`provider`]s: an embedded vault, or PEM files. [`mod@format`] is the container, [`xts`] the kernels.
+//! [`provider`]s: an embedded vault, or PEM files. [`mod@format`] is the container, [`xts`] the kernels, [`measure`] what they reach here.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -48,6 +48,7 @@ mod kdf;
 pub mod key;
 #[cfg(feature = "store")]
 pub mod manage;
+pub mod measure;
 pub mod oaep;
 pub mod provider;
 pub mod random;

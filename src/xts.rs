@@ -15,6 +15,7 @@ mod error;
 mod order;
 mod placed;
 mod portable;
+mod roofline;
 #[cfg(target_arch = "x86_64")]
 mod round_keys;
 mod sector;
@@ -35,6 +36,7 @@ use crate::secret::SecretBytes;
 
 pub use backend::{Backend, UnknownBackend};
 pub use error::XtsError;
+pub use roofline::Roofline;
 pub use sector::SectorSize;
 
 /// An expanded AES-256-XTS key: two AES-256 keys, one for the data and one for the tweaks.

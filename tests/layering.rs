@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["audit"],
     &["provider"],
     &["engine"],
-    &["catalog"],
+    &["catalog", "measure"],
     &["manage"],
 ];
 

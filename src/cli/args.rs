@@ -1,8 +1,12 @@
 //! The grammar of the command line.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use bench::{BenchArgs, TopicName};
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -101,6 +105,8 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Create vaults, back them up and restore them
     Vault(VaultArgs),
+    /// Measure what this machine can do
+    Bench(BenchArgs),
     /// Show the configuration that is in effect
     Config(ConfigArgs),
     /// Print shell completions
@@ -414,6 +420,7 @@ Keys:
   vault        Create vaults, back them up and restore them
 
 Operations:
+  bench        Measure what this machine can do
   config       Show the configuration that is in effect
   completions  Print shell completions
   man          Write manual pages into a folder

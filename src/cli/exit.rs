@@ -47,6 +47,11 @@ impl Failure {
         Self { kind: "usage", code: 2, message: message.into(), advice: Some(advice.into()) }
     }
 
+    /// Failed for a reason that has no code of its own.
+    pub(crate) fn plain(error: &dyn StdError) -> Self {
+        Self { kind: "failed", code: 1, message: chain(error), advice: None }
+    }
+
     /// Stopped by a signal.
     pub(crate) fn signalled(signal: i32, message: String, advice: Option<String>) -> Self {
         let code = u8::try_from(128 + signal).unwrap_or(1);

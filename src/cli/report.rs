@@ -37,6 +37,7 @@ impl Output {
             Command::Rewrap(_) => ("rewrap", false),
             Command::Key(_) => ("key", false),
             Command::Vault(_) => ("vault", false),
+            Command::Bench(_) => ("bench", false),
             Command::Config(_) => ("config", false),
             Command::Completions(_) => ("completions", true),
             Command::Man(_) => ("man", false),

@@ -1,7 +1,7 @@
 //! Proof that this CPU has the instructions of a kernel.
 
 /// Proves that this CPU has AES-NI and SSE2.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct HaveAesNi(());
 
 impl HaveAesNi {
@@ -13,7 +13,7 @@ impl HaveAesNi {
 }
 
 /// Proves that this CPU has VAES and AVX2, and [`HaveAesNi`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct HaveVaesAvx2(HaveAesNi);
 
 impl HaveVaesAvx2 {
@@ -30,7 +30,7 @@ impl HaveVaesAvx2 {
 }
 
 /// Proves that this CPU has VAES, VPCLMULQDQ and AVX-512 (F, BW, VL), and [`HaveAesNi`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct HaveVaesAvx512(HaveAesNi);
 
 impl HaveVaesAvx512 {
