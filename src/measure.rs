@@ -4,6 +4,7 @@
 //! ([`Contest`]): on a machine that does other work too, ratios hold where seconds do not.
 
 mod contest;
+mod gmac;
 mod integrity;
 mod machine;
 mod memory;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use contest::{Contest, Rates};
+pub use gmac::{GmacRate, GmacReport};
 pub use integrity::IntegrityRow;
 pub use machine::Machine;
 pub use memory::MemoryReport;
@@ -67,6 +69,8 @@ pub struct Report {
     pub machine: Machine,
     /// Kernels.
     pub xts: Option<XtsReport>,
+    /// XTS with GMAC.
+    pub gmac: Option<GmacReport>,
     /// Integrity choices.
     pub integrity: Option<Vec<IntegrityRow>>,
     /// Copies within memory.
@@ -98,6 +102,7 @@ pub fn run(only: Option<Topic>, effort: Effort) -> Result<Report, MeasureError> 
     Ok(Report {
         machine: Machine::this(),
         xts: if wants(Topic::Xts) { Some(xts::measure(effort)?) } else { None },
+        gmac: if wants(Topic::Xts) { Some(gmac::measure(effort)?) } else { None },
         integrity: if wants(Topic::Integrity) { Some(integrity::measure(effort)?) } else { None },
         memory,
         suites,

@@ -7,10 +7,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod aesni;
+#[cfg(target_arch = "x86_64")]
+mod aesni_gmac;
 mod backend;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod ghash;
+mod gmac;
 #[cfg(target_arch = "x86_64")]
 mod order;
 mod placed;
@@ -36,6 +41,7 @@ use crate::secret::SecretBytes;
 
 pub use backend::{Backend, UnknownBackend};
 pub use error::XtsError;
+pub use gmac::XtsGmac;
 pub use roofline::Roofline;
 pub use sector::SectorSize;
 

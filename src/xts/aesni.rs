@@ -196,20 +196,20 @@ pub(super) fn encrypt_one(schedule: &Schedule, block: __m128i) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn middle_round<const ENCRYPT: bool>(block: __m128i, key: __m128i) -> __m128i {
+pub(super) fn middle_round<const ENCRYPT: bool>(block: __m128i, key: __m128i) -> __m128i {
     if ENCRYPT { _mm_aesenc_si128(block, key) } else { _mm_aesdec_si128(block, key) }
 }
 
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn last_round<const ENCRYPT: bool>(block: __m128i, key: __m128i) -> __m128i {
+pub(super) fn last_round<const ENCRYPT: bool>(block: __m128i, key: __m128i) -> __m128i {
     if ENCRYPT { _mm_aesenclast_si128(block, key) } else { _mm_aesdeclast_si128(block, key) }
 }
 
 /// The tweak and its products with x to x^7.
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn powers(tweak: __m128i) -> [__m128i; LANES] {
+pub(super) fn powers(tweak: __m128i) -> [__m128i; LANES] {
     let mut powers = [tweak; LANES];
     for power in 1..LANES {
         powers[power] = double(powers[power - 1]);
@@ -220,7 +220,7 @@ fn powers(tweak: __m128i) -> [__m128i; LANES] {
 /// Multiplies a tweak by x: both halves are doubled, and the bits they lose move to the other half.
 #[inline]
 #[target_feature(enable = "aes,sse2")]
-fn double(tweak: __m128i) -> __m128i {
+pub(super) fn double(tweak: __m128i) -> __m128i {
     // Words 1 and 3 become all ones where the half's top bit is set, then change places.
     let lost = _mm_shuffle_epi32::<0x13>(_mm_srai_epi32::<31>(tweak));
     let carries = _mm_and_si128(lost, _mm_set_epi32(0, 1, 0, 0x87));
@@ -264,14 +264,14 @@ fn anchor(lanes: &mut [__m128i; LANES]) {
 }
 
 #[inline]
-#[target_feature(enable = "aes,sse2")]
+#[target_feature(enable = "sse2")]
 pub(super) fn load(block: &[u8; 16]) -> __m128i {
     // SAFETY: the block's 16 bytes are readable, and this load takes any alignment; sse2 is enabled.
     unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
 }
 
 #[inline]
-#[target_feature(enable = "aes,sse2")]
+#[target_feature(enable = "sse2")]
 pub(super) fn store(block: &mut [u8; 16], value: __m128i) {
     // SAFETY: 16 bytes behind a unique reference are writable at any alignment by this store; sse2 is enabled.
     unsafe { _mm_storeu_si128(block.as_mut_ptr().cast(), value) }

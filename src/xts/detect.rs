@@ -12,6 +12,25 @@ impl HaveAesNi {
     }
 }
 
+/// Proves that this CPU has AVX, PCLMULQDQ and SSSE3, and [`HaveAesNi`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HaveAesNiClmul(HaveAesNi);
+
+impl HaveAesNiClmul {
+    /// Asks the CPU.
+    pub(super) fn detect() -> Option<Self> {
+        let detected = std::is_x86_feature_detected!("avx")
+            && std::is_x86_feature_detected!("pclmulqdq")
+            && std::is_x86_feature_detected!("ssse3");
+        if detected && !masked("pclmulqdq") { HaveAesNi::detect().map(Self) } else { None }
+    }
+
+    /// The part of the proof that AES-NI code asks for.
+    pub(super) fn aes_ni(self) -> HaveAesNi {
+        self.0
+    }
+}
+
 /// Proves that this CPU has VAES and AVX2, and [`HaveAesNi`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HaveVaesAvx2(HaveAesNi);

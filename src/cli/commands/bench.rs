@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use sobre::measure::{self, Direction, Effort, LimitingResource, MeasureError, Report, Topic, XtsReport};
+use sobre::measure::{
+    self, Direction, Effort, GmacRate, GmacReport, LimitingResource, MeasureError, Report, Topic, XtsReport,
+};
 use sobre::xts::{Backend, SectorSize};
 
 use crate::cli::args::{BenchArgs, TopicName};
@@ -28,6 +30,9 @@ fn show(report: &Report, output: &Output) {
     output.say(format_args!("backends  {} (best first)", names.join(", ")));
     if let Some(xts) = &report.xts {
         show_xts(xts, output);
+    }
+    if let Some(gmac) = &report.gmac {
+        show_gmac(gmac, output);
     }
     if let Some(rows) = &report.integrity {
         output.say("\nIntegrity, 256 KiB in cache, one core               GB/s");
@@ -122,6 +127,19 @@ fn show_xts(xts: &XtsReport, output: &Output) {
     output.say(format_args!("  all cores: {:.2} times one core", xts.scaling));
 }
 
+fn show_gmac(gmac: &GmacReport, output: &Output) {
+    let row = |name, rate: GmacRate| {
+        output.say(format_args!("  {name:37} {:>9} {:>4.0} %", gb(rate.rate), 100.0 * rate.fraction_of_roofline));
+    };
+    row("XTS, then GMAC", gmac.two_passes);
+    if let Some(fused) = gmac.fused {
+        row("XTS and GMAC in one pass", fused);
+    }
+    if let Some(ratio) = gmac.fused_from_memory {
+        output.say(format_args!("  from memory, one pass is {ratio:.2} times as fast as two"));
+    }
+}
+
 fn object(report: &Report) -> Value {
     let xts = report.xts.as_ref().map(|xts| {
         json!({
@@ -134,6 +152,13 @@ fn object(report: &Report) -> Value {
                 "roofline": row.roofline.name(),
             })).collect::<Vec<_>>(),
             "all_cores_of_one": thousandths(xts.scaling),
+        })
+    });
+    let rate = |rate: GmacRate| json!({ "gb_per_second": rounded(rate.rate), "fraction_of_roofline": thousandths(rate.fraction_of_roofline) });
+    let gmac = report.gmac.map(|gmac| {
+        json!({
+            "two_passes": rate(gmac.two_passes), "fused": gmac.fused.map(rate),
+            "fused_of_two_passes_from_memory": gmac.fused_from_memory.map(thousandths),
         })
     });
     let integrity = report.integrity.as_ref().map(|rows| {
@@ -177,7 +202,8 @@ fn object(report: &Report) -> Value {
     });
     let names: Vec<_> = report.machine.backends.iter().map(|backend| backend.name()).collect();
     json!({
-        "cpu": report.machine.cpu, "cores": report.machine.cores, "backends": names, "xts": xts, "integrity": integrity,
+        "cpu": report.machine.cpu, "cores": report.machine.cores, "backends": names, "xts": xts,
+        "xts_gmac": gmac, "integrity": integrity,
         "suites": suites, "memory": memory, "rsa": rsa, "limit": limit,
     })
 }
