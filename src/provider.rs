@@ -1,6 +1,7 @@
 //! Vaults: where KEKs live and how they are reached. Wrapping uses the public half and stays local; only unwrapping
 //! goes to the vault.
 
+mod bulk;
 mod context;
 #[cfg(feature = "store")]
 pub mod embedded;
@@ -9,6 +10,7 @@ mod pem;
 
 use std::fmt;
 
+pub use bulk::{unwrap_each, wrap_all};
 pub use context::OpContext;
 pub use error::{Disposition, ProviderError, ProviderErrorKind};
 pub use pem::{PemError, PemFault, PemFiles, PemKey};

@@ -20,6 +20,8 @@ mod gmac;
 mod order;
 mod placed;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
 mod roofline;
 #[cfg(target_arch = "x86_64")]
 mod round_keys;

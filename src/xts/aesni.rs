@@ -13,6 +13,7 @@ use super::SectorSize;
 use super::detect::HaveAesNi;
 use super::order::{fetch, put};
 use super::placed::Placed;
+use super::prefetch::Prefetch;
 use super::round_keys::{RoundKeys, Schedule};
 use super::tweak::{double as double_integer, split_unit, steal};
 
@@ -43,6 +44,7 @@ impl AesNi {
 #[target_feature(enable = "aes,sse2")]
 fn all_sectors<const ENCRYPT: bool>(keys: &RoundKeys, sector: SectorSize, first: u64, data: &mut [u8]) {
     let schedule = keys.data::<ENCRYPT>();
+    let prefetch = Prefetch::over(data.len());
     let mut number = first;
     let mut tweaks = powers(encrypt_one(&keys.tweak, from_number(number)));
     let mut following = tweaks;
@@ -54,13 +56,16 @@ fn all_sectors<const ENCRYPT: bool>(keys: &RoundKeys, sector: SectorSize, first:
         let (groups, _) = blocks.as_chunks_mut::<LANES>();
         let [head, middle @ .., last] = groups else { continue };
         let next = double(tweaks[LANES - 1]);
+        prefetch.behind(head);
         group::<ENCRYPT>(schedule, tweaks, next, following, Some((&mut rider, &keys.tweak)), head);
         swap(&mut tweaks, &mut following);
         for blocks in middle {
             let next = double(tweaks[LANES - 1]);
+            prefetch.behind(blocks);
             group::<ENCRYPT>(schedule, tweaks, next, following, None, blocks);
             swap(&mut tweaks, &mut following);
         }
+        prefetch.behind(last);
         group::<ENCRYPT>(schedule, tweaks, rider, following, None, last);
         swap(&mut tweaks, &mut following);
     }

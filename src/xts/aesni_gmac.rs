@@ -15,6 +15,7 @@ use super::detect::HaveAesNiClmul;
 use super::ghash::{HashKey, LANES, Product, reversed};
 use super::order::{fetch, put};
 use super::placed::Placed;
+use super::prefetch::Prefetch;
 use super::round_keys::{RoundKeys, Schedule};
 
 /// Holds the round keys of XTS and GMAC, and the powers of the hash key.
@@ -97,6 +98,7 @@ fn all_sectors<const ENCRYPT: bool>(
     data: &mut [u8],
 ) -> __m128i {
     let schedule = keys.data::<ENCRYPT>();
+    let prefetch = Prefetch::over(data.len());
     let mut number = first;
     let mut tweaks = powers(encrypt_one(&keys.tweak, from_number(number)));
     let mut following = tweaks;
@@ -112,6 +114,7 @@ fn all_sectors<const ENCRYPT: bool>(
         let count = groups.len();
         for (position, blocks) in groups.iter_mut().enumerate() {
             let next = if position + 1 == count { rider } else { double(tweaks[LANES - 1]) };
+            prefetch.behind(blocks);
             hashed = group::<ENCRYPT>(schedule, tweaks, next, following, (hash, hashed, behind), blocks);
             behind = blocks;
             swap(&mut tweaks, &mut following);

@@ -15,6 +15,7 @@ use super::aesni::{encrypt_one, from_number, load, store, unit_under};
 use super::detect::HaveVaesAvx2;
 use super::order::{fetch, put};
 use super::placed::Placed;
+use super::prefetch::Prefetch;
 use super::round_keys::RoundKeys;
 
 /// Holds the round keys of both halves.
@@ -79,6 +80,7 @@ fn widen(narrow: &RoundKeys) -> Placed<WideKeys> {
 fn all_sectors<const ENCRYPT: bool>(keys: &VaesAvx2, sector: SectorSize, first: u64, data: &mut [u8]) {
     let schedule = keys.wide.data::<ENCRYPT>();
     let step = sector.tweak_step();
+    let prefetch = Prefetch::over(data.len());
     let mut number = first;
     let mut tweaks = powers(encrypt_both(&keys.wide.tweak, from_numbers(number, number.wrapping_add(step))));
     let mut following = tweaks;
@@ -94,13 +96,19 @@ fn all_sectors<const ENCRYPT: bool>(keys: &VaesAvx2, sector: SectorSize, first: 
         };
         let next = double(tweaks[LANES - 1]);
         let riding = Some((&mut rider, &keys.wide.tweak));
+        prefetch.behind(front_head);
+        prefetch.behind(back_head);
         group::<ENCRYPT>(schedule, tweaks, next, following, riding, front_head, back_head);
         swap(&mut tweaks, &mut following);
         for (front, back) in front.iter_mut().zip(back) {
             let next = double(tweaks[LANES - 1]);
+            prefetch.behind(front);
+            prefetch.behind(back);
             group::<ENCRYPT>(schedule, tweaks, next, following, None, front, back);
             swap(&mut tweaks, &mut following);
         }
+        prefetch.behind(front_last);
+        prefetch.behind(back_last);
         group::<ENCRYPT>(schedule, tweaks, rider, following, None, front_last, back_last);
         swap(&mut tweaks, &mut following);
     }

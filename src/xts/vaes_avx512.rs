@@ -15,6 +15,7 @@ use super::aesni::{encrypt_one, load, unit_under};
 use super::detect::HaveVaesAvx512;
 use super::order::{fetch, put};
 use super::placed::Placed;
+use super::prefetch::Prefetch;
 use super::round_keys::RoundKeys;
 
 /// Holds the round keys of both halves.
@@ -78,6 +79,7 @@ fn widen(narrow: &RoundKeys) -> Placed<WideKeys> {
 #[target_feature(enable = "aes,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq")]
 fn all_sectors<const ENCRYPT: bool>(keys: &VaesAvx512, sector: SectorSize, first: u64, data: &mut [u8]) {
     let schedule = keys.wide.data::<ENCRYPT>();
+    let prefetch = Prefetch::over(data.len());
     let mut number = first;
     let mut starts = encrypt_four(&keys.wide.tweak, from_numbers(number, sector));
     let mut tweaks = fresh(_mm512_shuffle_i32x4::<0x00>(starts, starts));
@@ -90,9 +92,11 @@ fn all_sectors<const ENCRYPT: bool>(keys: &VaesAvx512, sector: SectorSize, first
             let Some((last, before)) = groups(sector_data).split_last_mut() else { continue };
             let mut riding = (position == 0).then_some((&mut rider, &keys.wide.tweak));
             for group in before {
+                prefetch.behind(group);
                 step::<ENCRYPT>(schedule, tweaks, following, riding.take(), group);
                 swap(&mut tweaks, &mut following);
             }
+            prefetch.behind(last);
             if let Some(riding) = riding.take() {
                 let start = _mm512_shuffle_i32x4::<0x55>(starts, starts);
                 start_next::<ENCRYPT>(schedule, tweaks, start, following, Some(riding), last);

@@ -17,7 +17,7 @@ use crate::engine::pipeline::{OpenOptions, OpenSummary, Source, Target, run_work
 use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Control, Engine, Error};
 use crate::format::{BODY_OFFSET, Fault, HEAD_LEN, Part, RECORDS_PER_PAGE, Record};
-use crate::io::{PartialFile, ReadAt, SourceKind, length_of, mount_point, open_exclusive};
+use crate::io::{PartialFile, ReadAhead, ReadAt, SourceKind, length_of, mount_point, open_exclusive};
 
 impl Engine {
     /// Opens a whole snapshot into a file, which appears under its name once every byte was verified; into an existing block
@@ -52,11 +52,25 @@ impl Engine {
                 match manifest {
                     Some(manifest) => {
                         let opened = self.open_manifest(heads, manifest).at(path)?;
-                        deliver(&opened, &Fetch::File(&file, path), target, options, ctl, Some((&file, path)))
+                        deliver(
+                            &opened,
+                            &Fetch::File(&file, path, ReadAhead::default()),
+                            target,
+                            options,
+                            ctl,
+                            Some((&file, path)),
+                        )
                     }
                     None => {
                         let opened = self.open_file(heads, &file).at(path)?;
-                        deliver(&opened, &Fetch::File(&file, path), target, options, ctl, Some((&file, path)))
+                        deliver(
+                            &opened,
+                            &Fetch::File(&file, path, ReadAhead::default()),
+                            target,
+                            options,
+                            ctl,
+                            Some((&file, path)),
+                        )
                     }
                 }
             }
@@ -83,7 +97,7 @@ impl Engine {
 
 /// Where stored bytes are fetched from.
 enum Fetch<'a> {
-    File(&'a File, &'a Path),
+    File(&'a File, &'a Path, ReadAhead),
     Pipe(&'a Mutex<Pipe<'a>>),
 }
 
@@ -103,12 +117,13 @@ impl Fetch<'_> {
         buf: &mut Vec<u8>,
     ) -> Result<Option<(Chunk, Record)>, Error> {
         match self {
-            Self::File(file, path) => {
+            Self::File(file, path, ahead) => {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(chunk) = next.and_then(|index| opened.chunk(index)) else { return Ok(None) };
                 let (record, offset) = opened.record(chunk).at(path)?;
                 buf.resize(chunk.padded_len(), 0);
                 if matches!(record, Record::Data { .. }) {
+                    ahead.reached(*file, offset);
                     read_stored(*file, buf, offset).at(path)?;
                 }
                 Ok(Some((chunk, record)))
@@ -226,7 +241,7 @@ fn deliver<R: ReadAt>(
         }
         Target::Path(path) if is_device(path) => {
             let file = open_device(path, range.end - range.start, options.force)?;
-            let sink = Sink::Device(&file, path);
+            let sink = Sink::device(&file, path);
             let prefix = Prefix::default();
             let done = carry(opened, fetch, &sink, range, &prefix, options, ctl).and_then(|stored| {
                 fetch.finish(opened)?;
@@ -264,7 +279,7 @@ fn write_file<R: ReadAt>(
 ) -> Result<u64, Error> {
     let file = partial.file();
     file.set_len(0).and_then(|()| file.set_len(range.end - range.start)).at(partial.path())?;
-    let sink = Sink::File(file, partial.path());
+    let sink = Sink::file(file, partial.path());
     let stored = carry(opened, fetch, &sink, range, &Prefix::default(), options, ctl)?;
     fetch.finish(opened)?;
     Ok(stored)
@@ -321,7 +336,7 @@ fn carry<R: ReadAt>(
 impl Fetch<'_> {
     fn name(&self, error: Error) -> Error {
         match self {
-            Self::File(_, path) => error.at(path),
+            Self::File(_, path, _) => error.at(path),
             Self::Pipe(_) => error,
         }
     }

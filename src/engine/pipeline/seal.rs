@@ -103,7 +103,7 @@ impl Engine {
             let (partial, discarded) = begin_afresh(path, options.force)?;
             (partial, discarded, None)
         };
-        let sink = Sink::File(partial.file(), partial.path());
+        let sink = Sink::file(partial.file(), partial.path());
         let summary = match &resumed {
             Some(Resumed { sealer, pages, begun, done }) => {
                 let mut body = Body::new(sealer);
@@ -272,8 +272,8 @@ fn write_all(
 /// Ends a stopped run's partial file with the page it had begun, so that resuming keeps its chunks too. Chunks behind it, which
 /// other workers had finished early, are written again.
 fn keep_begun_page(mut body: Body<'_>, sink: &Sink<'_>) -> Result<(), Error> {
-    if let (Sink::File(file, path), Some((offset, page))) = (sink, body.close()) {
-        file.set_len(offset).at(path)?;
+    if let (Sink::File(partial), Some((offset, page))) = (sink, body.close()) {
+        partial.file.set_len(offset).at(partial.path)?;
         sink.write_at(offset, &page, &|| true)?;
     }
     Ok(())

@@ -10,16 +10,23 @@ use std::time::Duration;
 
 use crate::engine::Error;
 use crate::engine::error::AtFile;
-use crate::io::write_zeros;
+use crate::io::{WriteBehind, write_zeros};
 
 /// Takes bytes at offsets; every offset once.
 pub(super) enum Sink<'a> {
     /// A file that began empty: what is not written is zero.
-    File(&'a File, &'a Path),
+    File(Seekable<'a>),
     /// A device: zeros must be written.
-    Device(&'a File, &'a Path),
+    Device(Seekable<'a>),
     /// A pipe: whoever comes early waits.
     Stream(Stream<'a>),
+}
+
+/// A file, and how far it was written.
+pub(super) struct Seekable<'a> {
+    pub(super) file: &'a File,
+    pub(super) path: &'a Path,
+    behind: WriteBehind,
 }
 
 /// A pipe and how much went into it.
@@ -29,6 +36,14 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Sink<'a> {
+    pub(super) fn file(file: &'a File, path: &'a Path) -> Self {
+        Self::File(Seekable { file, path, behind: WriteBehind::default() })
+    }
+
+    pub(super) fn device(file: &'a File, path: &'a Path) -> Self {
+        Self::Device(Seekable { file, path, behind: WriteBehind::default() })
+    }
+
     pub(super) fn stream(writer: &'a mut (dyn Write + Send)) -> Self {
         Self::Stream(Stream { inner: Mutex::new((0, writer)), moved: Condvar::new() })
     }
@@ -37,8 +52,10 @@ impl<'a> Sink<'a> {
     /// meanwhile, and nothing was written.
     pub(super) fn write_at(&self, offset: u64, bytes: &[u8], stop: &dyn Fn() -> bool) -> Result<bool, Error> {
         match self {
-            Self::File(file, path) | Self::Device(file, path) => {
-                file.write_all_at(bytes, offset).at(path).map(|()| true)
+            Self::File(Seekable { file, path, behind }) | Self::Device(Seekable { file, path, behind }) => {
+                file.write_all_at(bytes, offset).at(path)?;
+                behind.passed(file, offset);
+                Ok(true)
             }
             Self::Stream(stream) => stream.write(offset, bytes.len() as u64, stop, |writer| writer.write_all(bytes)),
         }
@@ -48,7 +65,7 @@ impl<'a> Sink<'a> {
     pub(super) fn write_zeros(&self, range: Range<u64>, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
         match self {
             Self::File(..) => Ok(true),
-            Self::Device(file, path) => write_zeros(file, range).at(path).map(|()| true),
+            Self::Device(Seekable { file, path, .. }) => write_zeros(file, range).at(path).map(|()| true),
             Self::Stream(stream) => stream.write(range.start, range.end - range.start, stop, |writer| {
                 let zeros = [0; 8192];
                 let mut left = range.end - range.start;

@@ -12,7 +12,9 @@ use rustix::fs::OFlags;
 use crate::engine::error::AtFile;
 use crate::engine::sealer::Sealer;
 use crate::engine::{Chunk, Error, is_zero};
-use crate::io::{Extent, FileIdentity, ReadAt, SourceKind, mount_point, next_extent, open_exclusive, read_exact_at};
+use crate::io::{
+    Extent, FileIdentity, ReadAhead, ReadAt, SourceKind, mount_point, next_extent, open_exclusive, read_exact_at,
+};
 use crate::kdf;
 
 /// An opened disk.
@@ -103,7 +105,7 @@ pub(super) struct Feed<'a, 'b> {
 }
 
 enum FeedInner<'a, 'b> {
-    Disk { disk: &'a Disk<'b>, cursor: Mutex<Cursor> },
+    Disk { disk: &'a Disk<'b>, cursor: Mutex<Cursor>, ahead: ReadAhead },
     Pipe { pipe: Mutex<PipeCursor<'a>> },
 }
 
@@ -133,9 +135,11 @@ impl<'a, 'b> Feed<'a, 'b> {
     /// Feeds the chunks from `first` on.
     pub(super) fn new(sealer: &'a Sealer, input: &'a mut Input<'b>, first: u64, sparse: bool) -> Self {
         let inner = match input {
-            Input::Disk(disk) => {
-                FeedInner::Disk { disk, cursor: Mutex::new(Cursor { next: first, extent: Extent::Data(0..0) }) }
-            }
+            Input::Disk(disk) => FeedInner::Disk {
+                disk,
+                cursor: Mutex::new(Cursor { next: first, extent: Extent::Data(0..0) }),
+                ahead: ReadAhead::default(),
+            },
             Input::Pipe(reader) => FeedInner::Pipe {
                 pipe: Mutex::new(PipeCursor { reader: &mut **reader, next: first, ended: false, len: 0 }),
             },
@@ -146,7 +150,7 @@ impl<'a, 'b> Feed<'a, 'b> {
     /// Takes the next chunk and reads it into `buf`, which gets its padded length; `None` at the end.
     pub(super) fn take(&self, buf: &mut Vec<u8>) -> Result<Option<Taken>, Error> {
         match &self.inner {
-            FeedInner::Disk { disk, cursor } => self.take_from_disk(disk, cursor, buf),
+            FeedInner::Disk { disk, cursor, ahead } => self.take_from_disk(disk, (cursor, ahead), buf),
             FeedInner::Pipe { pipe } => self.take_from_pipe(pipe, buf),
         }
     }
@@ -162,7 +166,7 @@ impl<'a, 'b> Feed<'a, 'b> {
     fn take_from_disk(
         &self,
         disk: &Disk<'_>,
-        cursor: &Mutex<Cursor>,
+        (cursor, ahead): (&Mutex<Cursor>, &ReadAhead),
         buf: &mut Vec<u8>,
     ) -> Result<Option<Taken>, Error> {
         let chunk = {
@@ -174,6 +178,7 @@ impl<'a, 'b> Feed<'a, 'b> {
             }
             chunk
         };
+        ahead.reached(&disk.file, chunk.offset);
         buf.resize(chunk.padded_len, 0);
         disk.read(buf.get_mut(..chunk.len).unwrap_or_default(), chunk.offset)?;
         Ok(Some(self.judge(chunk, buf)))
