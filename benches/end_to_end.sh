@@ -138,8 +138,8 @@ prepare_tools() {
 
 # Makes the work folder in memory, or refuses when the files do not fit.
 make_room() {
-    # Image, sealed and restored exist at the same time; the formats add up to 1 %. The sparse series needs 3.4 GiB.
-    local need=$((bytes * 3 + bytes / 16 + (256 << 20))) series=$((3400 << 20)) available place
+    # Image, sealed and restored exist at the same time; the formats add up to 1 %. The sparse series needs 3.5 GiB.
+    local need=$((bytes * 3 + bytes / 16 + (256 << 20))) series=$((3700 << 20)) available place
     if chosen linear && ((bytes >= 1 << 30 && need < series)); then need=$series; fi
     available=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) * 1024))
     # restic takes several hundred MiB of its own.

@@ -1,6 +1,7 @@
 """Runs a command and measures it: wall time, CPU time and peak memory of that process alone."""
 
 import os
+import resource
 import signal
 import statistics
 import time
@@ -71,6 +72,28 @@ def _become(command, folder, environment, log):
         os.write(2, f"{command[0]}: {error}\n".encode())
     finally:
         os._exit(127)
+
+
+class Others:
+    """Watches how much of the machine other processes take."""
+
+    def __init__(self):
+        self.start = self._now()
+
+    def share(self):
+        """Part of all CPU time since the start that went to other processes, other machines included."""
+        total, busy, own = (now - then for now, then in zip(self._now(), self.start, strict=True))
+        return max(0.0, busy - own) / total if total else 0.0
+
+    @staticmethod
+    def _now():
+        with open("/proc/stat", encoding="ascii") as file:
+            # user nice system idle iowait irq softirq steal; the guests' times that follow are part of user's.
+            ticks = [int(count) for count in file.readline().split()[1:9]]
+        second = os.sysconf("SC_CLK_TCK")
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        used = sum(usage.ru_utime + usage.ru_stime for usage in own)
+        return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, used
 
 
 def floor(folder, environment):

@@ -10,7 +10,7 @@ import sys
 from typing import NamedTuple
 
 import images
-from measure import GIB, MIB, median_cpu, median_ratio, median_wall, peak
+from measure import GIB, MIB, Others, median_cpu, median_ratio, median_wall, peak
 from tools import SUITES
 
 # Wall time of sealing and of opening, against cp of the same image in the same round.
@@ -24,6 +24,7 @@ REWRAP_GROWTH = 1.25
 REWRAP_SYNCS = 2
 SERIES_GROWTH = 1.3
 ASSERTED_FROM = GIB
+QUIET = 0.03
 
 
 class Row(NamedTuple):
@@ -64,6 +65,7 @@ class Report:
         self.rewraps = {}  # name: (image size, runs, syncs of the snapshot, syncs elsewhere)
         self.series = {}  # (operation, image size): runs
         self.machine = describe_machine(chosen)
+        self.others = Others()
 
     def finish(self):
         """Prints everything, writes the JSON and returns the exit code."""
@@ -87,6 +89,10 @@ class Report:
         return 1 if failed and asserted else 0
 
     def print_head(self):
+        share = self.others.share()
+        self.machine["CPU taken by others meanwhile"] = f"{share:.0%}" + (
+            ": too much, so the times mean little; run it again on an idle machine" if share > QUIET else ""
+        )
         for name, value in self.machine.items():
             print(f"- {name}: {value}")
         print(
@@ -253,7 +259,6 @@ def describe_machine(chosen):
         "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / MIB:.0f} GiB",
         "kernel": platform.release(),
         "files on": output(["stat", "-f", "-c", "%T", chosen.work]),
-        "load before": f"{os.getloadavg()[0]:.1f}",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": chosen.source,
         "version": output([chosen.sobre, "--version"]),

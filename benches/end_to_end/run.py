@@ -30,11 +30,17 @@ def main():
         "TMPDIR": chosen.work,
     }
     session = Session(chosen, files, environment)
+    failure = None
     try:
-        return session.all()
+        session.all()
     except (CommandFailed, Mismatch, OSError) as error:
-        print(f"end_to_end: {error}", file=sys.stderr)
+        failure = error
+    # What was measured before a failure is worth reading.
+    code = session.report.finish()
+    if failure:
+        print(f"end_to_end: stopped before the end: {failure}", file=sys.stderr)
         return 1
+    return code
 
 
 class Mismatch(Exception):
@@ -51,7 +57,7 @@ class Session:
         self.report = Report(chosen, floor(files, environment))
 
     def all(self):
-        """Runs the chosen sections, prints the report and returns the exit code."""
+        """Runs the chosen sections."""
         tools.setup(self.chosen.sobre, self.files, self.environment)
         for name, make in (("dense", images.dense), ("half", images.half_holes)):
             if name in self.chosen.sections:
@@ -60,7 +66,6 @@ class Session:
             self.rewrap()
         if "linear" in self.chosen.sections:
             self.linear()
-        return self.report.finish()
 
     def compare(self, name, make):
         """Every tool on one image, in interleaved rounds."""
