@@ -27,14 +27,14 @@ main() {
     parse_arguments "$@"
     # Paths on the command line are relative to the caller's folder.
     if [ -n "$json" ]; then
-        : >"$json" || refuse "cannot write $json: name another file with --json"
+        { : >>"$json"; } 2>/dev/null || refuse "cannot write $json: name another file with --json"
         json=$(realpath "$json")
     fi
     if [ -n "$dir" ]; then
-        dir=$(realpath -e "$dir") || refuse "--dir must name a folder that exists"
+        dir=$(realpath -e "$dir" 2>/dev/null) || refuse "--dir must name a folder that exists"
     fi
     if [ -n "${SOBRE:-}" ]; then
-        sobre=$(realpath -e "$SOBRE") || refuse "SOBRE must name a binary that exists"
+        sobre=$(realpath -e "$SOBRE" 2>/dev/null) || refuse "SOBRE must name a binary that exists"
     fi
     cd "$(dirname "$0")/.."
 

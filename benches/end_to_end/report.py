@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,7 @@ REWRAP_SYNCS = 2
 SERIES_GROWTH = 1.3
 ASSERTED_FROM = GIB
 QUIET = 0.03
+VERSION = re.compile(r"\d[\w.]*|unknown")
 
 
 class Row(NamedTuple):
@@ -66,6 +68,7 @@ class Report:
         self.series = {}  # (operation, image size): runs
         self.machine = describe_machine(chosen)
         self.others = Others()
+        self.cpu_of_others = None
 
     def finish(self):
         """Prints everything, writes the JSON and returns the exit code."""
@@ -89,19 +92,24 @@ class Report:
         return 1 if failed and asserted else 0
 
     def print_head(self):
-        share = self.others.share()
+        share = self.cpu_of_others = self.others.share()
         self.machine["CPU taken by others meanwhile"] = f"{share:.0%}" + (
             ": too much, so the times mean little; run it again on an idle machine" if share > QUIET else ""
         )
         for name, value in self.machine.items():
             print(f"- {name}: {value}")
         print(
-            f"- image: {self.chosen.size / GIB:g} GiB, half holes = 1 MiB of data and 1 MiB of hole in turn\n"
-            f"- rounds: {self.chosen.rounds}; sobre with --workers {self.chosen.workers}; medians; the ratio to cp is the "
-            "median over the rounds; memory is the highest of all runs\n"
-            f"- memory is measured from {self.floor / MIB:.1f} MiB up; a smaller figure cannot be seen\n"
-            "- restic's times hold the scrypt of its password, which cannot be turned down\n"
+            f"- image: {self.chosen.size / GIB:g} GiB\n"
+            f"- rounds: {self.chosen.rounds}; times are medians, the ratio to cp is the median of the rounds' ratios, "
+            "memory is the highest of all runs\n"
+            f"- sobre: --workers {self.chosen.workers}\n"
+            f"- memory is measured from {self.floor / MIB:.1f} MiB up; a smaller figure cannot be seen"
         )
+        if "half" in self.chosen.sections:
+            print("- half: 1 MiB of data, 1 MiB of hole in turn; a chunk of sobre (256 KiB) is all one or all the other")
+        if "restic" in self.chosen.tools:
+            print("- restic's times hold the scrypt of its password, which cannot be turned down")
+        print()
 
     def print_compared(self):
         if not self.compared:
@@ -214,6 +222,7 @@ class Report:
         return {
             "schema": 1,
             "machine": self.machine,
+            "cpu_of_others": self.cpu_of_others,
             "image_bytes": self.chosen.size,
             "rounds": self.chosen.rounds,
             "workers": self.chosen.workers,
@@ -263,7 +272,7 @@ def describe_machine(chosen):
         "commit": chosen.source,
         "version": output([chosen.sobre, "--version"]),
         "peers": ", ".join(
-            f"{name} ({output(command).splitlines()[0]})"
+            f"{name} {VERSION.search(output(command))[0]}"
             for name, command in {
                 "cp": ["cp", "--version"],
                 "openssl": ["openssl", "version"],

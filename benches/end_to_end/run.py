@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import images
+import syncs
 import tools
 from measure import GIB, MIB, CommandFailed, floor, run
 from report import Report, Row
@@ -19,6 +20,8 @@ SMALL = MIB
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A reader that has seen enough, as head, ends this quietly; the script still cleans up.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     chosen = arguments()
     files = os.path.join(chosen.work, "files")
     os.mkdir(files)
@@ -127,15 +130,10 @@ class Session:
 
     def count_syncs(self, name):
         """Syncs of one rewrap: among the snapshots, and elsewhere (journals, the catalogue, the audit log)."""
-        calls = "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync"
-        command = [self.chosen.sobre, "-q", "rewrap", "--to", "customer/disk@1", name]
-        self.run([*command[:-2], "customer/disk@2", name])
-        self.run(["strace", "-f", "-qq", "-y", "-e", calls, "-e", "signal=none", "-o", "calls", *command])
-        with open(self.path("calls"), encoding="utf-8", errors="replace") as text:
-            # A call that another thread interrupts takes two lines.
-            lines = [line for line in text if "(" in line and " resumed>" not in line]
-        here = sum(f"<{os.path.realpath(self.files)}" in line for line in lines)
-        return here, len(lines) - here
+        rewrap = [self.chosen.sobre, "-q", "rewrap", "--to"]
+        self.run([*rewrap, "customer/disk@2", name])
+        self.run(syncs.traced([*rewrap, "customer/disk@1", name], "calls"))
+        return syncs.count(self.path("calls"), self.files)
 
     def linear(self):
         """Sparse images of growing size with data in the same proportion."""
