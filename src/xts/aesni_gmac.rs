@@ -99,21 +99,28 @@ fn all_sectors<const ENCRYPT: bool>(
 ) -> __m128i {
     let schedule = keys.data::<ENCRYPT>();
     let prefetch = Prefetch::over(data.len());
+    let step = sector.tweak_step();
     let mut number = first;
-    let mut tweaks = powers(encrypt_one(&keys.tweak, from_number(number)));
+    let mut starts = first_tweaks(&keys.tweak, number, step);
+    let mut tweaks = powers(starts[0]);
     let mut following = tweaks;
     let (mut tweaks, mut following) = (&mut tweaks, &mut following);
     let mut hashed = _mm_setzero_si128();
     // Blocks of zeros leave an empty hash empty.
     let mut behind: &Group = &[[0; 16]; LANES];
-    for sector_data in data.chunks_exact_mut(sector.bytes()) {
-        number = number.wrapping_add(sector.tweak_step());
-        let rider = encrypt_one(&keys.tweak, from_number(number));
+    for (position, sector_data) in data.chunks_exact_mut(sector.bytes()).enumerate() {
+        // The last group of a sector prepares the tweaks of the next sector's first one.
+        let following_sector = (position + 1) % LANES;
+        if following_sector == 0 {
+            number = number.wrapping_add(LANES as u64 * step);
+            starts = first_tweaks(&keys.tweak, number, step);
+        }
+        let start = starts[following_sector];
         let (blocks, _) = sector_data.as_chunks_mut::<16>();
         let (groups, _) = blocks.as_chunks_mut::<LANES>();
         let count = groups.len();
         for (position, blocks) in groups.iter_mut().enumerate() {
-            let next = if position + 1 == count { rider } else { double(tweaks[LANES - 1]) };
+            let next = if position + 1 == count { start } else { double(tweaks[LANES - 1]) };
             prefetch.behind(blocks);
             hashed = group::<ENCRYPT>(schedule, tweaks, next, following, (hash, hashed, behind), blocks);
             behind = blocks;
@@ -121,6 +128,27 @@ fn all_sectors<const ENCRYPT: bool>(
         }
     }
     if ENCRYPT { hash_only(hash, hashed, behind) } else { hashed }
+}
+
+/// Encrypts the first tweaks of eight sectors side by side; `number` is the first one's, and they are `step` apart.
+#[target_feature(enable = "aes,avx,pclmulqdq,sse2,ssse3")]
+fn first_tweaks(schedule: &Schedule, number: u64, step: u64) -> [__m128i; LANES] {
+    let mut starts = [_mm_setzero_si128(); LANES];
+    let mut next = number;
+    for start in &mut starts {
+        *start = _mm_xor_si128(from_number(next), fetch(&schedule[0]));
+        next = next.wrapping_add(step);
+    }
+    for key in &schedule[1..LAST] {
+        let key = fetch(key);
+        for start in &mut starts {
+            *start = _mm_aesenc_si128(*start, key);
+        }
+    }
+    for start in &mut starts {
+        *start = _mm_aesenclast_si128(*start, fetch(&schedule[LAST]));
+    }
+    starts
 }
 
 /// Runs eight blocks, writes the tweaks of the next eight, and hashes eight blocks of ciphertext: those `behind` when encrypting,
