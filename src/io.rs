@@ -8,13 +8,12 @@ mod sparse;
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 pub use commit::{CommitError, PartialFile, partial_path};
 pub use device::{FileIdentity, SourceKind, length_of, mount_point, open_exclusive};
 pub use escape::{Escaped, escaped_path};
-pub use pace::{ReadAhead, WriteBehind};
+pub use pace::WriteBehind;
 pub use sparse::{Extent, next_extent, write_zeros};
 
 /// Reads at an offset, without a cursor, from many threads at once.
@@ -32,9 +31,6 @@ pub trait ReadAt: Send + Sync {
     ///
     /// Whatever the medium reports.
     fn size(&self) -> io::Result<u64>;
-
-    /// Hears that these bytes, which may reach past the end, will be read soon. Nothing has to come of it.
-    fn will_read(&self, _range: Range<u64>) {}
 }
 
 /// Fills `buf` from `offset`.
@@ -63,10 +59,6 @@ impl ReadAt for File {
 
     fn size(&self) -> io::Result<u64> {
         length_of(self)
-    }
-
-    fn will_read(&self, range: Range<u64>) {
-        pace::will_read(self, range);
     }
 }
 
@@ -103,10 +95,6 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
     fn size(&self) -> io::Result<u64> {
         (**self).size()
     }
-
-    fn will_read(&self, range: Range<u64>) {
-        (**self).will_read(range);
-    }
 }
 
 impl<R: ReadAt + ?Sized> ReadAt for std::sync::Arc<R> {
@@ -116,10 +104,6 @@ impl<R: ReadAt + ?Sized> ReadAt for std::sync::Arc<R> {
 
     fn size(&self) -> io::Result<u64> {
         (**self).size()
-    }
-
-    fn will_read(&self, range: Range<u64>) {
-        (**self).will_read(range);
     }
 }
 

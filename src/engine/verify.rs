@@ -9,7 +9,7 @@ use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Chunks, Control, Engine, Error, Warning};
 use crate::format::{Fault, Header, Index, Part, Record, Suite};
 use crate::integrity::{blake3, crc64};
-use crate::io::{ReadAhead, ReadAt};
+use crate::io::ReadAt;
 
 /// What a verification found: the snapshot is whole.
 #[derive(Clone, Debug)]
@@ -37,11 +37,9 @@ impl Engine {
         let (agree, older) = (heads.agree(), heads.older());
         let opened = self.open_file(heads, source)?;
         let shape = opened.footer.shape;
-        let ahead = ReadAhead::default();
         let stored = each_chunk(opened.chunks(), shape.disk_len, workers, ctl, |chunk, buf| {
             let (record, offset) = opened.record(chunk)?;
             let Record::Data { crc, tag, .. } = record else { return Ok(0) };
-            ahead.reached(opened.pages.source(), offset);
             read_stored(opened.pages.source(), buf, offset)?;
             if crc64(buf) != crc {
                 return Err(Error::damaged(Part::Chunk(chunk.index), Fault::Check));
@@ -75,11 +73,9 @@ pub fn verify_keyless<R: ReadAt>(
     let hashed = heads.header.suite == Suite::XtsBlake3;
     let chunks = Chunks::new(footer.shape, heads.header.chunk.bytes());
     let pages = Pages::new(source, Layout::File, index, footer.index_offset, footer.shape, heads.hash);
-    let ahead = ReadAhead::default();
     let stored = each_chunk(chunks, footer.shape.disk_len, workers, ctl, |chunk, buf| {
         let (record, offset) = pages.record(chunk.index, None)?;
         let Record::Data { crc, tag, .. } = record else { return Ok(0) };
-        ahead.reached(pages.source(), offset);
         read_stored(pages.source(), buf, offset)?;
         if crc64(buf) != crc {
             return Err(Error::damaged(Part::Chunk(chunk.index), Fault::Check));

@@ -17,7 +17,7 @@ use crate::engine::pipeline::{OpenOptions, OpenSummary, Source, Target, run_work
 use crate::engine::unlock::Heads;
 use crate::engine::{Chunk, Control, Engine, Error};
 use crate::format::{BODY_OFFSET, Fault, HEAD_LEN, Part, RECORDS_PER_PAGE, Record};
-use crate::io::{PartialFile, ReadAhead, ReadAt, SourceKind, length_of, mount_point, open_exclusive};
+use crate::io::{PartialFile, ReadAt, SourceKind, length_of, mount_point, open_exclusive};
 
 impl Engine {
     /// Opens a whole snapshot into a file, which appears under its name once every byte was verified; into an existing block
@@ -52,25 +52,11 @@ impl Engine {
                 match manifest {
                     Some(manifest) => {
                         let opened = self.open_manifest(heads, manifest).at(path)?;
-                        deliver(
-                            &opened,
-                            &Fetch::File(&file, path, ReadAhead::default()),
-                            target,
-                            options,
-                            ctl,
-                            Some((&file, path)),
-                        )
+                        deliver(&opened, &Fetch::File(&file, path), target, options, ctl, Some((&file, path)))
                     }
                     None => {
                         let opened = self.open_file(heads, &file).at(path)?;
-                        deliver(
-                            &opened,
-                            &Fetch::File(&file, path, ReadAhead::default()),
-                            target,
-                            options,
-                            ctl,
-                            Some((&file, path)),
-                        )
+                        deliver(&opened, &Fetch::File(&file, path), target, options, ctl, Some((&file, path)))
                     }
                 }
             }
@@ -97,7 +83,7 @@ impl Engine {
 
 /// Where stored bytes are fetched from.
 enum Fetch<'a> {
-    File(&'a File, &'a Path, ReadAhead),
+    File(&'a File, &'a Path),
     Pipe(&'a Mutex<Pipe<'a>>),
 }
 
@@ -117,13 +103,12 @@ impl Fetch<'_> {
         buf: &mut Vec<u8>,
     ) -> Result<Option<(Chunk, Record)>, Error> {
         match self {
-            Self::File(file, path, ahead) => {
+            Self::File(file, path) => {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(chunk) = next.and_then(|index| opened.chunk(index)) else { return Ok(None) };
                 let (record, offset) = opened.record(chunk).at(path)?;
                 buf.resize(chunk.padded_len(), 0);
                 if matches!(record, Record::Data { .. }) {
-                    ahead.reached(*file, offset);
                     read_stored(*file, buf, offset).at(path)?;
                 }
                 Ok(Some((chunk, record)))
@@ -336,7 +321,7 @@ fn carry<R: ReadAt>(
 impl Fetch<'_> {
     fn name(&self, error: Error) -> Error {
         match self {
-            Self::File(_, path, _) => error.at(path),
+            Self::File(_, path) => error.at(path),
             Self::Pipe(_) => error,
         }
     }

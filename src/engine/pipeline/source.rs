@@ -12,9 +12,7 @@ use rustix::fs::OFlags;
 use crate::engine::error::AtFile;
 use crate::engine::sealer::Sealer;
 use crate::engine::{Chunk, Error, is_zero};
-use crate::io::{
-    Extent, FileIdentity, ReadAhead, ReadAt, SourceKind, mount_point, next_extent, open_exclusive, read_exact_at,
-};
+use crate::io::{Extent, FileIdentity, ReadAt, SourceKind, mount_point, next_extent, open_exclusive, read_exact_at};
 use crate::kdf;
 
 /// An opened disk.
@@ -105,7 +103,7 @@ pub(super) struct Feed<'a, 'b> {
 }
 
 enum FeedInner<'a, 'b> {
-    Disk { disk: &'a Disk<'b>, cursor: Mutex<Cursor>, ahead: ReadAhead },
+    Disk { disk: &'a Disk<'b>, cursor: Mutex<Cursor> },
     Pipe { pipe: Mutex<PipeCursor<'a>> },
 }
 
@@ -135,11 +133,9 @@ impl<'a, 'b> Feed<'a, 'b> {
     /// Feeds the chunks from `first` on.
     pub(super) fn new(sealer: &'a Sealer, input: &'a mut Input<'b>, first: u64, sparse: bool) -> Self {
         let inner = match input {
-            Input::Disk(disk) => FeedInner::Disk {
-                disk,
-                cursor: Mutex::new(Cursor { next: first, extent: Extent::Data(0..0) }),
-                ahead: ReadAhead::default(),
-            },
+            Input::Disk(disk) => {
+                FeedInner::Disk { disk, cursor: Mutex::new(Cursor { next: first, extent: Extent::Data(0..0) }) }
+            }
             Input::Pipe(reader) => FeedInner::Pipe {
                 pipe: Mutex::new(PipeCursor { reader: &mut **reader, next: first, ended: false, len: 0 }),
             },
@@ -150,7 +146,7 @@ impl<'a, 'b> Feed<'a, 'b> {
     /// Takes the next chunk and reads it into `buf`, which gets its padded length; `None` at the end.
     pub(super) fn take(&self, buf: &mut Vec<u8>) -> Result<Option<Taken>, Error> {
         match &self.inner {
-            FeedInner::Disk { disk, cursor, ahead } => self.take_from_disk(disk, (cursor, ahead), buf),
+            FeedInner::Disk { disk, cursor } => self.take_from_disk(disk, cursor, buf),
             FeedInner::Pipe { pipe } => self.take_from_pipe(pipe, buf),
         }
     }
@@ -166,7 +162,7 @@ impl<'a, 'b> Feed<'a, 'b> {
     fn take_from_disk(
         &self,
         disk: &Disk<'_>,
-        (cursor, ahead): (&Mutex<Cursor>, &ReadAhead),
+        cursor: &Mutex<Cursor>,
         buf: &mut Vec<u8>,
     ) -> Result<Option<Taken>, Error> {
         let chunk = {
@@ -178,7 +174,6 @@ impl<'a, 'b> Feed<'a, 'b> {
             }
             chunk
         };
-        ahead.reached(&disk.file, chunk.offset);
         buf.resize(chunk.padded_len, 0);
         disk.read(buf.get_mut(..chunk.len).unwrap_or_default(), chunk.offset)?;
         Ok(Some(self.judge(chunk, buf)))
