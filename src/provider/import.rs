@@ -41,6 +41,19 @@ pub type Passphrase<'a> = dyn FnMut() -> Result<SecretBytes, Box<dyn Error + Sen
 /// PEM or JWK, is refused as [`ImportError::Certificate`], whoever issued it: most self-signed ones are in use as well. A key that is exported
 /// alone (`openssl pkcs12 -export -nocerts`) is taken (R40). Who knows that the certificate is mere packaging says so with
 /// [`discard_certificates`](Self::discard_certificates).
+///
+/// ```
+/// use sobre::provider::import::{Format, Importer};
+/// use sobre::secret::SecretBytes;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/imports/modern.pfx");
+/// let mut ask = || Ok(SecretBytes::copied_from(b"sobre-test"));
+/// let key = Importer::new().passphrase(&mut ask).read(&SecretBytes::taken_from(std::fs::read(path)?))?;
+/// assert_eq!((key.format, key.private.public()?.bits()), (Format::Pfx, 2048));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Importer<'a> {
     format: Option<Format>,
     passphrase: Option<&'a mut Passphrase<'a>>,

@@ -8,6 +8,8 @@
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -110,6 +112,19 @@ def pfx_files():
     (HERE / "nested.pfx").write_bytes(clear_pfx([nested]))
     secret = sequence(identifier("1.2.840.113549.1.12.10.1.5"), tagged(0, sequence(identifier("1.2.3"), tagged(0, octets(b"x")))))
     (HERE / "secret-bag.pfx").write_bytes(clear_pfx([secret]))
+    no_passphrase()
+
+
+def no_passphrase():
+    """A MAC under no passphrase at all, not even an end mark (RFC 7292 appendix B with an empty P)."""
+    safe = sequence(sequence(identifier("1.2.840.113549.1.7.1"), tagged(0, octets(sequence(key_bag("test-rsa2048.pkcs8.pem"))))))
+    key = bytes([3]) * 64 + b"sobretst" * 8
+    for _ in range(100):
+        key = hashlib.sha256(key).digest()
+    mac = hmac.digest(key, safe, "sha256")
+    digest = sequence(sequence(identifier("2.16.840.1.101.3.4.2.1"), null()), octets(mac))
+    mac = sequence(digest, octets(b"sobretst"), integer(100))
+    (HERE / "no-passphrase.pfx").write_bytes(clear_pfx([key_bag("test-rsa2048.pkcs8.pem")], mac))
 
 
 def hostile_files():
@@ -117,8 +132,9 @@ def hostile_files():
     pbkdf2 = sequence(identifier("1.2.840.113549.1.5.12"), sequence(octets(bytes(16)), integer(2**31 - 1),
                       sequence(identifier("1.2.840.113549.2.9"), null())))
     scrypt = [sequence(identifier("1.3.6.1.4.1.11591.4.11"), sequence(octets(bytes(16)), integer(n), integer(r), integer(p)))
-              for n, r, p in [(2**24, 8, 1), (2**14, 8, 65535), (2**63, 65535, 65535)]]
-    for name, kdf in [("pbkdf2", pbkdf2), ("scrypt-memory", scrypt[0]), ("scrypt-time", scrypt[1]), ("scrypt-overflow", scrypt[2])]:
+              for n, r, p in [(2**24, 8, 1), (2**14, 8, 65535), (2**63, 65535, 65535), (2, 65535, 70)]]
+    for name, kdf in [("pbkdf2", pbkdf2), ("scrypt-memory", scrypt[0]), ("scrypt-time", scrypt[1]), ("scrypt-overflow", scrypt[2]),
+                      ("scrypt-blocks", scrypt[3])]:
         aes = sequence(identifier("2.16.840.1.101.3.4.1.42"), octets(bytes(16)))
         scheme = sequence(identifier("1.2.840.113549.1.5.13"), sequence(kdf, aes))
         (HERE / f"cost-{name}.der").write_bytes(sequence(scheme, octets(bytes(1232))))

@@ -50,7 +50,7 @@ pub(super) fn read(file: &SecretBytes, target: Option<&ByokTarget<'_>>) -> Resul
     for (name, expected) in [("alg", "dir"), ("enc", ENCRYPTION)] {
         let found = text(header, name)?;
         if found != expected {
-            return Err(ImportError::Encryption(found));
+            return Err(ImportError::Unsupported(format!("{name} {found}")));
         }
     }
     let kid = text(header, "kid")?;

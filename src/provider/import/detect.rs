@@ -11,12 +11,22 @@ pub(super) fn format(file: &[u8]) -> Result<Format, ImportError> {
     match text.first() {
         None => Err(ImportError::Empty),
         _ if is_key_vault_backup(text) => Err(ImportError::KeyVaultBackup),
-        _ if file.starts_with(SOBRE) => Err(ImportError::SobreBackup),
+        _ if file.starts_with(SOBRE) => Err(own(file)),
         Some(b'{') => json_format(file),
         _ if is_der(file) => der_format(file),
         _ if file.windows(BEGIN.len()).any(|window| window == BEGIN) => Ok(Format::Pem),
         Some(_) => Err(ImportError::Unrecognized),
     }
+}
+
+/// Tells a backup from what else this program writes under its name.
+fn own(file: &[u8]) -> ImportError {
+    let magic = file.get(..SOBRE_MAGIC).unwrap_or(file);
+    if magic.windows(BACKUP.len()).any(|window| window == BACKUP) {
+        return ImportError::SobreBackup;
+    }
+    let text = magic.iter().take_while(|byte| byte.is_ascii_graphic() || **byte == b' ').copied();
+    ImportError::Unsupported(text.map(char::from).collect())
 }
 
 /// Whether a sequence starts here: one with a long length, which no text has, or a short one of the file's length.
@@ -71,7 +81,10 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const KEY_VAULT: &[u8] = b"&AzureKeyVault";
 /// The first twelve characters of [`KEY_VAULT`] in base64: whole groups of three.
 const KEY_VAULT_BASE64: &[u8] = b"JkF6dXJlS2V5VmF1";
-const SOBRE: &[u8] = b"SOBRE vault ";
+const SOBRE: &[u8] = b"SOBRE ";
+const BACKUP: &[u8] = b"backup";
+/// Bytes in which a file of this program has said what it is.
+const SOBRE_MAGIC: usize = 32;
 const SEQUENCE: u8 = 0x30;
 /// BER's length octet for "until the end marker".
 const INDEFINITE: u8 = 0x80;

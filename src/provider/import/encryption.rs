@@ -178,11 +178,12 @@ impl<'a> Unlock<'a> {
     }
 
     fn scrypt_cost(&mut self, kdf: &ScryptParams, format: Format) -> Result<scrypt::Params, ImportError> {
-        let (cost, block) = (kdf.cost_parameter, u64::from(kdf.block_size));
-        if cost.checked_mul(block).is_none_or(|blocks| blocks > MAX_SCRYPT_MEMORY / SCRYPT_BLOCK) {
+        let (cost, block, turns) = (kdf.cost_parameter, u64::from(kdf.block_size), u64::from(kdf.parallelization));
+        // All turns' blocks are held at once, beside the table of one turn (RFC 7914 §6).
+        if cost.saturating_add(turns).saturating_mul(block) > MAX_SCRYPT_MEMORY / SCRYPT_BLOCK {
             return Err(ImportError::Cost);
         }
-        self.spend(cost.saturating_mul(block).saturating_mul(u64::from(kdf.parallelization)))?;
+        self.spend(cost.saturating_mul(block).saturating_mul(turns))?;
         if !cost.is_power_of_two() {
             return Err(ImportError::Malformed(format));
         }
@@ -255,11 +256,11 @@ fn encryption_name(oid: &str) -> String {
     NAMES.iter().find(|(known, _)| *known == oid).map_or(oid, |(_, name)| name).to_owned()
 }
 
-/// Iterations of a hash or of scrypt's mixing of 128 bytes, in a whole file: some seconds.
-const MAX_WORK: u64 = 10_000_000;
+/// Turns of a hash or of scrypt's mixing of 128 bytes, for a whole file: some seconds at the slowest. Guides ask for 1,300,000 at most.
+const MAX_WORK: u64 = 4_000_000;
 /// Bytes.
 const MAX_SCRYPT_MEMORY: u64 = 256 << 20;
-/// Bytes that scrypt holds for each unit of N * r.
+/// Bytes that scrypt holds for each unit of (N + p) * r.
 const SCRYPT_BLOCK: u64 = 128;
 /// Bytes; RC2's is the same.
 const DES_BLOCK: usize = 8;

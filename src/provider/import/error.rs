@@ -17,7 +17,7 @@ pub enum ImportError {
     Algorithm(String),
     /// A certificate is beside the key (R10).
     Certificate,
-    /// The file asks for more work than 10,000,000 iterations, or for more memory than 256 MiB, before its passphrase can be tried.
+    /// The file asks for more work than 4,000,000 iterations, or for more memory than 256 MiB, before its passphrase can be tried.
     Cost,
     /// A member of the JSON object stands there twice.
     Duplicate(String),
@@ -97,7 +97,7 @@ impl fmt::Display for ImportError {
                  or say that the certificate is to be discarded",
             ),
             Self::Cost => f.write_str(
-                "the file's key derivation costs too much (over 10,000,000 iterations or 256 MiB); \
+                "the file's key derivation costs too much (over 4,000,000 iterations or 256 MiB); \
                  encrypt it again with fewer",
             ),
             Self::Duplicate(member) => write!(f, "the JSON member '{}' stands there twice", Escaped(member)),
@@ -132,7 +132,9 @@ impl fmt::Display for ImportError {
             }
             Self::SeveralKeys(count) => write!(f, "there are {count} private keys in the file; import them one by one"),
             Self::Size(bits) => write!(f, "RSA keys must have 2048, 3072 or 4096 bits, not {bits}"),
-            Self::SobreBackup => f.write_str("this is a backup made by sobre; restore it instead of importing it"),
+            Self::SobreBackup => {
+                f.write_str("this is a backup made by sobre: restore it instead (vault restore, key restore)")
+            }
             Self::Target(_) => f.write_str("the vault did not open the .byok file"),
             Self::TargetNeeded { kid } => {
                 write!(f, "the .byok file opens only with the private key that it was written for ({})", Escaped(kid))

@@ -60,7 +60,7 @@ pub(super) fn from_pkcs1(pkcs1: &SecretBytes, format: Format) -> Result<RsaPriva
 /// Turns what a wrong passphrase or a damaged ciphertext may look like into the one error for it: there was no MAC.
 ///
 /// Damage does not give another algorithm that has a name, a third prime or a size without breaking the structure as well.
-pub(super) fn unauthenticated(error: ImportError, format: Format) -> ImportError {
+fn unauthenticated(error: ImportError, format: Format) -> ImportError {
     match error {
         ImportError::Algorithm(name) if ALGORITHMS.iter().any(|(_, known)| *known == name) => {
             ImportError::Algorithm(name)
@@ -84,7 +84,7 @@ pub(super) fn der_fault(error: &der::Error, format: Format) -> ImportError {
 }
 
 /// Names the algorithm of an object identifier, where it has a name.
-pub(super) fn algorithm_name(oid: &str) -> String {
+fn algorithm_name(oid: &str) -> String {
     ALGORITHMS.iter().find(|(known, _)| *known == oid).map_or(oid, |(_, name)| name).to_owned()
 }
 

@@ -93,7 +93,8 @@ fn files_that_are_no_key_files_are_named_for_what_they_are() {
         (b"JkF6dXJlS2V5VmF1bHRLZXlCYWNrdXBWMS5taWNyb3NvZnQuY29t", "KeyVaultBackup"),
         (b"{\"value\": \"JkF6dXJlS2V5VmF1bHRLZXlCYWNrdXBWMS5taWNyb3NvZnQuY29t\"}", "KeyVaultBackup"),
         (b"SOBRE vault backup\r\n\x00\x01", "SobreBackup"),
-        (b"SOBRE vault key1\x00\x01", "SobreBackup"),
+        (b"SOBRE key backup", "SobreBackup"),
+        (b"SOBRE vault key1\x00\x01", r#"Unsupported("SOBRE vault key1")"#),
     ] {
         assert_eq!(refusal(&SecretBytes::copied_from(bytes)), reason, "{}", bytes.escape_ascii());
     }
@@ -203,6 +204,18 @@ fn reasons_are_one_clause_each_and_escape_what_the_file_says() {
         let text = error.to_string();
         assert!(!text.contains('\u{1b}') && !text.ends_with('.'), "{text}");
     }
+}
+
+#[test]
+fn what_is_public_may_go_to_other_threads() {
+    fn shareable<T: Send + Sync + 'static>(_: &T) {}
+    let key = Importer::new().read(&load("imports/pkcs8.der")).expect("a key");
+    shareable(&key);
+    let error = std::thread::spawn(move || Importer::new().read(&load("imports/public.der")).map(|_| key)).join();
+    let error = error.expect("no panic").expect_err("public only");
+    shareable(&error);
+    shareable(&ExportError::Encryption);
+    assert!(matches!(error, ImportError::PublicOnly), "{error:?}");
 }
 
 #[test]

@@ -53,12 +53,16 @@ fn wrong_passphrase_and_damage_look_alike() {
 #[test]
 fn every_damaged_byte_of_a_ciphertext_looks_like_a_wrong_passphrase() {
     let good = load("imports/pbes2-sha512-aes256.der").expose().to_vec();
-    // The ciphertext is the last element: the key of 1216 bytes and the padding.
-    for at in good.len() - 1232..good.len() {
-        let mut damaged = good.clone();
-        damaged[at] ^= 1;
-        let error = unlock(&SecretBytes::taken_from(damaged), PASSPHRASE).expect_err("damaged");
-        assert_eq!(format!("{error:?}"), "Undecryptable(Der)", "byte {at}");
+    // The ciphertext is the last element, of four bytes of header, the key's 1216 bytes and the padding; the IV stands before it.
+    let (ciphertext, iv) = (good.len() - 1232..good.len(), good.len() - 1252..good.len() - 1236);
+    assert_eq!(good[iv.start - 2..iv.start], [4, 16]);
+    for at in iv.chain(ciphertext) {
+        for bit in 0..8 {
+            let mut damaged = good.clone();
+            damaged[at] ^= 1 << bit;
+            let error = unlock(&SecretBytes::taken_from(damaged), PASSPHRASE).expect_err("damaged");
+            assert_eq!(format!("{error:?}"), "Undecryptable(Der)", "byte {at} bit {bit}");
+        }
     }
 }
 
@@ -94,6 +98,7 @@ fn missing_passphrase_is_said() {
 fn costly_files_are_refused_at_once() {
     for file in [
         "cost-pbkdf2.der",
+        "cost-scrypt-blocks.der",
         "cost-scrypt-memory.der",
         "cost-scrypt-time.der",
         "cost-scrypt-overflow.der",

@@ -22,7 +22,9 @@ fn friendly_name_is_the_suggested_name() {
 
 #[test]
 fn empty_and_unicode_passphrases_open() {
-    for (file, passphrase) in [("empty-passphrase", ""), ("unicode-passphrase", "p\u{e4}ss \u{1f511}")] {
+    for (file, passphrase) in
+        [("empty-passphrase", ""), ("no-passphrase", ""), ("unicode-passphrase", "p\u{e4}ss \u{1f511}")]
+    {
         let key = unlock(&load(&format!("imports/{file}.pfx")), passphrase)
             .unwrap_or_else(|error| panic!("{file}: {error:?}"));
         assert_eq!(thumbprint(&key), expected(2048), "{file}");
