@@ -6,6 +6,8 @@ mod context;
 #[cfg(feature = "store")]
 pub mod embedded;
 mod error;
+#[cfg(feature = "store")]
+pub mod import;
 mod pem;
 
 use std::fmt;

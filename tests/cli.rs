@@ -2,6 +2,8 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/first_use.rs"]

@@ -30,7 +30,7 @@ mkdir -p "$log_folder"
 
 # program:debian-package
 programs=(cc:gcc c++:g++ cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
-    python3:python3 losetup:util-linux flock:util-linux script:bsdutils)
+    python3:python3 losetup:util-linux flock:util-linux script:bsdutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck)
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
@@ -39,6 +39,8 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 missing_packages() {
     local entry
     for entry in "${programs[@]}"; do have "${entry%%:*}" || echo "${entry##*:}"; done | sort -u
+    [ -e /usr/include/openssl/evp.h ] || echo libssl-dev
+    [ -x /usr/bin/time ] || echo time
     if have python3 && ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then echo python3-venv; fi
 }
 
@@ -178,6 +180,16 @@ main_job() {
     rm -r "$work"
 }
 
+# That the benches run and agree with their peers; and a whole end-to-end run that is too small for its figures to be asserted.
+benches() {
+    cargo test -q --features __peers --benches
+    echo "ok benches run, and AWS-LC, OpenSSL and xts-mode agree"
+    shellcheck benches/*.sh
+    cargo build -q --release
+    SOBRE=$PWD/target/release/sobre bash benches/end_to_end.sh --size 64M --rounds 1 --no-install
+    echo "ok end to end"
+}
+
 fuzz() { PYTHON=$PWD/$venv/bin/python bash fuzz/run.sh "${SOBRE_FUZZ_SECONDS:-10}"; }
 
 start=$SECONDS
@@ -192,6 +204,7 @@ stage python-reader python_reader
 stage main-job main_job
 stage examples examples
 stage interop interop
+stage benches benches
 stage fuzz fuzz
 
 echo
