@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sobre::provider::Role;
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -31,6 +32,10 @@ pub(crate) struct Global {
     /// Use this configured vault only
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) vault: Option<String>,
+    /// Do only what this role may: administrator, backup, recovery or run-time. A seat-belt: whoever can read the vault's files
+    /// has all its keys
+    #[arg(long, global = true, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
     /// Print one JSON object
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -10,7 +10,7 @@ use crate::engine::{Engine, LayerPolicy, WrappingKey};
 use crate::key::{KeyRef, KeyVersion, VaultName};
 use crate::manage::{Config, HomeError, Paths, VaultConfig};
 use crate::provider::embedded::{EmbeddedVault, PassphraseSource, VaultSettings};
-use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind};
+use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role};
 use crate::random::SystemRandom;
 
 /// What opening a home takes.
@@ -20,6 +20,8 @@ pub struct HomeSettings {
     pub paths: Paths,
     /// Use this vault only.
     pub only: Option<VaultName>,
+    /// What vaults are opened for; `None` for everything. A seat-belt, not a boundary: see [`Role`].
+    pub role: Option<Role>,
     /// Who is asked for passphrases.
     pub passphrase: Arc<dyn PassphraseSource>,
     /// Time for every operation on a vault.
@@ -182,7 +184,8 @@ impl Home {
     fn versions_in(&self, vault: &EmbeddedVault, key: &KeyRef, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
         if let KeyRef::Thumbprint(prefix) = key {
             let mut fitting = Vec::new();
-            for name in vault.keys(cx)? {
+            let deleted = vault.deleted(cx)?.into_iter().map(|key| key.name);
+            for name in vault.keys(cx)?.into_iter().chain(deleted) {
                 let versions = vault.versions(&name, cx)?;
                 fitting
                     .extend(versions.into_iter().map(|(_, version)| version).filter(|v| prefix.matches(&v.thumbprint)));
@@ -321,6 +324,7 @@ impl Home {
             path: self.vault_path(config),
             name: name.clone(),
             owner: config.owner.into(),
+            role: self.inner.settings.role,
             passphrase: Arc::clone(&self.inner.settings.passphrase),
             clock: self.clock(),
             random: Arc::new(SystemRandom),

@@ -61,8 +61,8 @@ impl Home {
 
 /// The key that first use makes, or else the first one.
 fn usual_key(vault: &BackupVault) -> Option<String> {
-    let mut names = vault.keys.iter().map(|key| key.name.to_string());
-    names.find(|name| name == "default").or_else(|| vault.keys.first().map(|key| key.name.to_string()))
+    let mut names = vault.keys.iter().map(|key| key.details.name.to_string());
+    names.find(|name| name == "default").or_else(|| vault.keys.first().map(|key| key.details.name.to_string()))
 }
 
 impl From<Owner> for OwnerName {

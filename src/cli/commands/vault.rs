@@ -7,10 +7,10 @@ use serde_json::json;
 use sobre::io::{CommitError, escaped_path};
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::{
-    BackupError, BackupFile, BackupLock, BackupRecipient, BackupUnlock, EmbeddedVault, Owner, PassphraseCost,
-    PassphraseError, Protection, Purpose, write_backup,
+    BackupError, BackupFile, BackupLock, EmbeddedVault, Owner, PassphraseCost, PassphraseError, Protection, Purpose,
+    write_backup,
 };
-use sobre::provider::{KeyCensus, KeyProvider, PemKey};
+use sobre::provider::{BackupRecipient, BackupUnlock, KeyCensus, KeyProvider, PemKey};
 
 use crate::cli::args::{Global, LayerName, VaultArgs, VaultCommand};
 use crate::cli::commands::{open_home, open_home_with, say_created, vault_name};
