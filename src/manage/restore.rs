@@ -31,7 +31,7 @@ impl Home {
         for vault in &backup.vaults {
             let name = self.only().unwrap_or(&vault.name).clone();
             if !self.config().vault.contains_key(name.as_str()) {
-                created.extend(self.create_vault(&name, vault.owner, Protection::KeyFile)?);
+                created.extend(self.create_vault(&name, vault.owner, Protection::KeyFile, vault.soft_delete)?);
             }
             let report = self.vault(&name)?.restore(vault, &self.context())?;
             restored.push(Restored { vault: name, report });

@@ -55,6 +55,8 @@ pub enum BackupUnlock<'a> {
 pub enum KeyRefusal {
     /// The key is locked against deletion (R42).
     DeleteLocked,
+    /// The name belongs to a deleted key, which is kept at least until then (R71).
+    Deleted(UnixTime),
     /// A version would expire before its time begins.
     ExpiresBeforeItBegins,
     /// The vault has the same key material already.
@@ -80,12 +82,13 @@ impl fmt::Display for KeyRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeleteLocked => f.write_str("it is locked against deletion"),
+            Self::Deleted(until) => write!(f, "it is deleted, and kept until {until} at least"),
             Self::ExpiresBeforeItBegins => f.write_str("it would expire before its time begins"),
             Self::Held { id } => write!(f, "the same key is there already, as {id}"),
             Self::NotDeleted => f.write_str("it is not deleted"),
             Self::NotOneKey(count) => write!(f, "the backup holds {count} keys, not one"),
             Self::PurgeProtected(until) => write!(f, "purge protection keeps it until {until}"),
-            Self::Recoverable(until) => write!(f, "it is deleted and can be recovered, at least until {until}"),
+            Self::Recoverable(until) => write!(f, "it can be recovered until {until} at least"),
             Self::TimeOutOfRange => f.write_str("dates end with the year 9999"),
             Self::Unsealed => f.write_str("its backup needs a passphrase or a recovery key"),
         }

@@ -132,11 +132,25 @@ impl EmbeddedVault {
     ///
     /// Any [`VaultError`] but [`NotFound`](VaultError::NotFound).
     pub fn open_or_create(settings: VaultSettings, protection: Protection) -> Result<(Self, bool), VaultError> {
+        let soft_delete = SoftDelete::of(settings.owner);
+        Self::open_or_create_with(settings, protection, soft_delete)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), with other rules for deleted keys where the vault is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_with(
+        settings: VaultSettings,
+        protection: Protection,
+        soft_delete: SoftDelete,
+    ) -> Result<(Self, bool), VaultError> {
         match Self::open(settings.clone()) {
             Err(VaultError::NotFound(_)) => {}
             done => return done.map(|vault| (vault, false)),
         }
-        match Self::create(settings.clone(), protection) {
+        match Self::create_with(settings.clone(), protection, soft_delete) {
             Err(VaultError::Exists(_)) => Self::open(settings).map(|vault| (vault, false)),
             done => done.map(|vault| (vault, true)),
         }
@@ -164,6 +178,11 @@ impl EmbeddedVault {
     /// Returns the database's path.
     pub fn path(&self) -> &Path {
         &self.settings.path
+    }
+
+    /// Whether `file` is one of the vault's own.
+    pub(crate) fn has_file(&self, file: &Path) -> bool {
+        files::is_part_of(&self.settings.path, file)
     }
 
     /// Returns whose keys the vault holds.
@@ -285,9 +304,8 @@ impl EmbeddedVault {
             }
             meta = now;
         };
-        self.database.read(cx.remaining(), |connection, _| {
-            let meta = Meta::read(connection)?;
-            meta.verify(connection, &root)?;
+        self.database.read(cx.remaining(), |connection, stamp| {
+            let meta = self.cache.verified(connection, stamp, &root)?;
             Record::each(connection, &meta, Some(&root), "", [], drop)
         })?;
         if meta.protection != Protection::KeyFile && files::present(&files::key_path(self.database.path()))? {

@@ -179,7 +179,7 @@ impl EmbeddedVault {
     }
 
     /// Adds version 1 of a new key.
-    fn add(&self, key: &KeyName, draft: &Draft, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+    pub(super) fn add(&self, key: &KeyName, draft: &Draft, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let root = self.root_key(cx).map_err(|error| self.answer(error, key.as_str()))?;
         self.changed(cx, key, &root, |connection, meta| {
             self.vacant(KeyRow::find(connection, key)?, key)?;
@@ -262,7 +262,7 @@ impl EmbeddedVault {
         match found.map(|found| found.details.deletion) {
             None => Ok(()),
             Some(None) => Err(taken),
-            Some(Some(deletion)) => Err(taken.because(KeyRefusal::Recoverable(deletion.recoverable_until))),
+            Some(Some(deletion)) => Err(taken.because(KeyRefusal::Deleted(deletion.recoverable_until))),
         }
     }
 

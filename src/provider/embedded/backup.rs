@@ -17,7 +17,6 @@ use crate::clock::UnixTime;
 use crate::io::{CommitError, PartialFile};
 use crate::key::{KeyName, VaultName};
 use crate::provider::embedded::error::{PassphraseError, VaultError};
-use crate::provider::embedded::files;
 use crate::provider::embedded::key_row::KeyRow;
 use crate::provider::embedded::{EmbeddedVault, PassphraseCost};
 use crate::provider::{BackupRecipient, OpContext, Right};
@@ -121,7 +120,7 @@ impl<'a> SealedBackup<'a> {
     ///
     /// [`BackupError::Write`]; [`BackupError::Vault`] when the file was written but a vault could not note it.
     pub fn write(&self, file: &Path, replace: bool, cx: &OpContext) -> Result<(), BackupError> {
-        if self.vaults.iter().any(|(vault, _)| files::is_part_of(vault.path(), file)) {
+        if self.vaults.iter().any(|(vault, _)| vault.has_file(file)) {
             return Err(CommitError::Exists(file.to_owned()).into());
         }
         let partial = PartialFile::open(file, 0o600, replace)?;

@@ -49,7 +49,7 @@ fn a_deleted_key_does_nothing_but_be_listed_recovered_and_purged() {
         KeyAdmin::create(&vault, &name("Backup"), 2048, &cx()).expect_err("create"),
         vault.import(&backup, &test_key("rsa3072"), &cx()).expect_err("import"),
     ] {
-        assert_eq!((error.kind, cause(&error)), (ProviderErrorKind::Exists, &KeyRefusal::Recoverable(until)));
+        assert_eq!((error.kind, cause(&error)), (ProviderErrorKind::Exists, &KeyRefusal::Deleted(until)));
     }
     let error = vault.import(&name("other"), &test_key("rsa2048"), &cx()).expect_err("held");
     assert_eq!(cause::<KeyRefusal>(&error), &KeyRefusal::Held { id: "local/backup@1".to_owned() });

@@ -170,7 +170,7 @@ fn a_key_is_cloned_by_backup_and_restore() {
         two.set_delete_lock(&name("backup"), false, &cx()).expect("unlocks");
         let deletion = two.delete(&name("backup"), &cx()).expect("deletes");
         let again = KeyAdmin::restore(&two, &blob, Some(by), &cx()).expect_err("taken");
-        assert_eq!(cause::<KeyRefusal>(&again), &KeyRefusal::Recoverable(deletion.recoverable_until));
+        assert_eq!(cause::<KeyRefusal>(&again), &KeyRefusal::Deleted(deletion.recoverable_until));
         two.purge(&name("backup"), &at(u64::MAX)).expect("purges");
     }
     assert_eq!(
