@@ -4,9 +4,11 @@ mod backups;
 mod deletion;
 mod keys;
 mod lifecycle;
+mod model;
 mod opening;
 mod processes;
 mod protection;
+mod speed;
 mod tampering;
 
 use std::path::{Path, PathBuf};
