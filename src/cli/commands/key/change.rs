@@ -1,6 +1,7 @@
 //! Changing keys that are there.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
@@ -9,8 +10,6 @@ use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
     KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
 };
-
-use std::sync::Arc;
 
 use crate::cli::args::{Change, Global, Switch};
 use crate::cli::commands::key::confirm::{Deed, confirm};

@@ -78,12 +78,20 @@ fn the_cache_of_private_keys_is_bounded_and_emptied_by_a_change() {
 }
 
 #[test]
+#[ignore = "prints figures"]
+fn unwrapping_figures() {
+    let (_folder, path) = folder();
+    let vault = plain(&path);
+    let wrapped = wrap(&vault, &import(&vault, "backup"));
+    unwrap_rate(&vault, &wrapped, "1 version");
+}
+
+#[test]
 #[ignore = "takes a minute, and prints figures"]
 fn figures() {
     let (_folder, path) = folder();
     let vault = plain(&path);
     let wrapped = wrap(&vault, &import(&vault, "backup"));
-    unwrap_rate(&vault, &wrapped, "1 version");
     let start = Instant::now();
     let thumbprints = many(&vault, "backup", 100_000);
     println!("100,000 versions inserted in {:.1} s", start.elapsed().as_secs_f64());
@@ -125,14 +133,15 @@ fn unwrap_rate(vault: &EmbeddedVault, wrapped: &WrappedKey, what: &str) {
         assert_eq!(vault.unwrap_key(wrapped, &cx()).expect("unwraps").len(), 100);
     };
     through();
-    let mut ratios: Vec<(f64, f64, f64)> = (0..5)
+    // Short turns, so that what else the machine does meets both alike.
+    let mut ratios: Vec<(f64, f64, f64)> = (0..25)
         .map(|_| {
             let (bare, through) = (rate(&bare), rate(&through));
             (through / bare, bare, through)
         })
         .collect();
     ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (ratio, bare, through) = ratios[2];
+    let (ratio, bare, through) = ratios[ratios.len() / 2];
     println!("{what}: {through:.0} unwraps/s, AWS-LC alone {bare:.0}/s: {:.1} %", ratio * 100.0);
     assert!(ratio >= 0.9, "{ratio}");
 }
@@ -145,7 +154,7 @@ fn rate(act: &(impl Fn() + Sync)) -> f64 {
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while start.elapsed() < Duration::from_secs(1) {
+                while start.elapsed() < Duration::from_millis(200) {
                     act();
                     done.fetch_add(1, Ordering::Relaxed);
                 }
