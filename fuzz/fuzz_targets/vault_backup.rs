@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
         _ => {
             let mut payload = backup::payload();
             let len = payload.len();
-            mutate::apply(&mut payload, &[0, 8, 12, 17, 42, 44, 54, 81, 89, 106, 126, len], data);
+            mutate::apply(&mut payload, &[0, 8, 12, 17, 42, 48, 54, 81, 99, 115, 136, len], data);
             let _ = unlock(&backup::seal(&payload));
         }
     }

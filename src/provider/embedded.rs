@@ -6,7 +6,8 @@
 //! is at hand, so every read checks it, also the reads that come before sealing. With a passphrase it is checked from the moment on
 //! at which the passphrase was given; until then, public keys and states are read as the database has them (wrapping asks for
 //! no passphrase), and whoever can write to the database could put another public key there. An encryption set pins the thumbprint of
-//! its key, which finds that. An old copy of the whole database, with its key file, is not told from the present one.
+//! its key, which finds that. What was authenticated is remembered until SQLite says that somebody has written. An old copy of the whole
+//! database, with its key file, is not told from the present one.
 
 mod admin;
 mod audit;

@@ -169,6 +169,9 @@ fn a_role_does_what_it_may_and_nothing_else() {
     world.sobre("open k.sobre out --role run-time").code(0);
     world.sobre("open k.sobre out2 --role backup").code(14).warns("the role 'backup' has no right 'unwrap'");
     world.sobre("key rotate k --role run-time").code(14).warns("no right 'administer'").warns("--role");
+    let shown = world.sobre("key show k --json").json();
+    let prefix = shown["key"]["thumbprint"].as_str().expect("text")[..12].to_owned();
+    world.sobre(&format!("key show jkt:{prefix} --role run-time")).code(0).prints("customer/k@1");
     world.sobre("key list --role run-time").code(14).warns("no right 'list'");
     world.sobre("key list --role backup").code(0);
     world.sobre("key delete k -y --role recovery").code(14);
