@@ -4,6 +4,7 @@ mod config;
 mod error;
 mod first_use;
 mod home;
+mod keys;
 mod paths;
 mod restore;
 

@@ -12,6 +12,8 @@ mod first_use;
 mod interrupted;
 #[path = "cli/json.rs"]
 mod json;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/people.rs"]
 mod people;
 #[path = "cli/recovery.rs"]

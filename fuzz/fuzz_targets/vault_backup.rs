@@ -10,7 +10,8 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use sobre::provider::embedded::{Backup, BackupError, BackupFile, BackupUnlock};
+use sobre::provider::BackupUnlock;
+use sobre::provider::embedded::{Backup, BackupError, BackupFile};
 use sobre::secret::SecretBytes;
 use sobre_fuzz::{backup, mutate};
 
@@ -43,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
         _ => {
             let mut payload = backup::payload();
             let len = payload.len();
-            mutate::apply(&mut payload, &[0, 8, 12, 17, 42, 48, 60, 83, len], data);
+            mutate::apply(&mut payload, &[0, 8, 12, 17, 42, 48, 54, 81, 99, 115, 136, len], data);
             let _ = unlock(&backup::seal(&payload));
         }
     }

@@ -57,8 +57,12 @@ pub fn payload() -> Vec<u8> {
     bytes.extend_from_slice(&[3; 16]);
     bytes.push(1);
     bytes.extend_from_slice(&1_600_000_000_u64.to_le_bytes());
+    bytes.extend_from_slice(&[90, 1]);
     bytes.extend_from_slice(&1_u32.to_le_bytes());
     bytes.extend_from_slice(b"\x05disks");
+    bytes.push(1);
+    bytes.extend_from_slice(b"\x19rotate P1Y after creation");
+    bytes.extend_from_slice(&[0; 18]);
     bytes.extend_from_slice(&1_u32.to_le_bytes());
     bytes.extend_from_slice(&1_u32.to_le_bytes());
     bytes.extend_from_slice(&1_600_000_000_u64.to_le_bytes());

@@ -1,10 +1,14 @@
 //! The grammar of the command line.
 
 mod bench;
+mod key;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sobre::provider::Role;
+
+pub(crate) use key::{Change, KeyArgs, KeyCommand, PublicForm, Switch};
 
 pub(crate) use bench::{BenchArgs, TopicName};
 
@@ -35,6 +39,9 @@ pub(crate) struct Global {
     /// Use this configured vault only
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) vault: Option<String>,
+    /// Do no more than administrator, backup, recovery or run-time may: a seat-belt, not a boundary
+    #[arg(long, global = true, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
     /// Print one JSON object
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -101,7 +108,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Change who can open snapshots; their data stay as they are
     Rewrap(RewrapArgs),
-    /// Create, list, show and rotate keys
+    /// Create, rotate, disable, delete and recover keys
     Key(KeyArgs),
     /// Create vaults, back them up and restore them
     Vault(VaultArgs),
@@ -274,52 +281,6 @@ pub(crate) enum LayerName {
     Platform,
 }
 
-/// Keys.
-#[derive(Debug, Args)]
-#[command(after_help = ROTATION)]
-pub(crate) struct KeyArgs {
-    #[command(subcommand)]
-    pub(crate) command: KeyCommand,
-}
-
-/// What to do with keys.
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Generate a key
-    Create {
-        /// Its name: letters, digits and '-'
-        name: String,
-        /// Bits of the RSA key
-        #[arg(long, value_name = "BITS", default_value = "3072", value_parser = ["2048", "3072", "4096"])]
-        size: String,
-    },
-    /// List keys and their versions
-    List,
-    /// Show a key
-    Show {
-        /// The key
-        key: String,
-        /// Print only the public half, as pem or jwk
-        #[arg(long, value_enum, value_name = "FORM", hide_possible_values = true)]
-        public: Option<PublicForm>,
-    },
-    /// Make a new version of a key; snapshots keep opening with the version they were sealed for
-    #[command(after_help = ROTATION)]
-    Rotate {
-        /// The key, without a version
-        key: String,
-    },
-}
-
-/// Forms of a public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PublicForm {
-    /// SubjectPublicKeyInfo
-    Pem,
-    /// JSON Web Key (RFC 7517)
-    Jwk,
-}
-
 /// Vaults.
 #[derive(Debug, Args)]
 pub(crate) struct VaultArgs {
@@ -340,9 +301,23 @@ pub(crate) enum VaultCommand {
         /// Protect it with a passphrase instead of a key file
         #[arg(long)]
         passphrase: bool,
+        /// How long a deleted key is kept for certain, 7 to 90 days
+        #[arg(long, value_name = "N", default_value = "90", value_parser = clap::value_parser!(u8).range(7..=90))]
+        retention_days: u8,
+        /// Let deleted keys be purged before that time is over
+        #[arg(long)]
+        no_purge_protection: bool,
     },
     /// List the configured vaults
     List,
+    /// Change what becomes of deleted keys
+    Update {
+        /// The vault
+        name: String,
+        /// Keep deleted keys for as long as the vault says, whoever wants to purge them; this can't be switched off again
+        #[arg(long, required = true)]
+        purge_protection: bool,
+    },
     /// Write all keys into a sealed file: under a passphrase, or a recovery key
     Backup {
         /// File to write
@@ -416,7 +391,7 @@ Snapshots:
   rewrap       Change who can open snapshots; their data stay as they are
 
 Keys:
-  key          Create, list, show and rotate keys
+  key          Create, rotate, disable, delete and recover keys
   vault        Create vaults, back them up and restore them
 
 Operations:
@@ -435,6 +410,3 @@ const START: &str = "Start:
   sobre open disk.sobre restored.img
 
 Exit codes: sobre help exit-codes";
-
-const ROTATION: &str = "A new version seals what comes; 'rewrap' moves existing snapshots to it. Neither protects data whose key was stolen: \
-whoever has the old key and an old copy of a snapshot can open that copy. Seal the data anew.";

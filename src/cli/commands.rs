@@ -37,7 +37,8 @@ fn open_home_with(global: &Global, passphrases: Passphrases) -> Result<Home, Fai
     let paths =
         Paths::decide(global.home.as_deref(), global.config.as_deref(), &environment).ok_or(HomeError::NoHome)?;
     let only = global.vault.as_deref().map(vault_name).transpose()?;
-    let settings = HomeSettings { paths, only, passphrase: Arc::new(passphrases), deadline: global.deadline.0 };
+    let settings =
+        HomeSettings { paths, only, role: global.role, passphrase: Arc::new(passphrases), deadline: global.deadline.0 };
     let home = Home::open(settings)?;
     // An option that names a file which is not there is a mistake, not a first use.
     if global.config.is_some() && home.is_fresh() {

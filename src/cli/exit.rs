@@ -9,8 +9,8 @@ use sobre::engine::PolicyError;
 use sobre::format::{Fault, Part};
 use sobre::io::{CommitError, Escaped, escaped_path};
 use sobre::manage::HomeError;
-use sobre::provider::ProviderErrorKind;
 use sobre::provider::embedded::{BackupError, PassphraseError, VaultError};
+use sobre::provider::{KeyRefusal, MissingRight, ProviderError, ProviderErrorKind};
 use sobre::{Error, ErrorKind};
 
 /// The table of exit codes, also `sobre help exit-codes`.
@@ -158,6 +158,7 @@ fn advice_for_vault(error: &VaultError) -> Option<String> {
         VaultError::Damaged { .. } | VaultError::NotAVault(_) => {
             "keep the file as it is; move it away and bring the keys back with: sobre vault restore FILE"
         }
+        VaultError::Denied(_) => OTHER_ROLE,
         VaultError::KeyFileMissing(_) => {
             "copy the key file back, or move the vault away and bring the keys back with: sobre vault restore FILE"
         }
@@ -199,6 +200,7 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::Policy(PolicyError::CustomerToPlatform) => "choose another key of the customer",
         Error::Policy(PolicyError::LastKey) => "add a key with --add first",
         Error::Provider(error) => match error.kind {
+            _ if refusal_of(error).is_some() => return refusal_of(error).map(str::to_owned),
             ProviderErrorKind::UnwrapFailed => "the wrapped key in the snapshot is damaged or not this key's",
             ProviderErrorKind::Locked => {
                 let cause = StdError::source(error).and_then(|cause| cause.downcast_ref::<VaultError>());
@@ -215,3 +217,22 @@ fn advice_for(error: &Error) -> Option<String> {
     };
     Some(text.to_owned())
 }
+
+/// What to do about a refusal whose cause says more than its kind.
+fn refusal_of(error: &ProviderError) -> Option<&'static str> {
+    let cause = StdError::source(error)?;
+    if cause.is::<MissingRight>() {
+        return Some(OTHER_ROLE);
+    }
+    Some(match cause.downcast_ref()? {
+        KeyRefusal::DeleteLocked => "unlock it first: sobre key update KEY --delete-lock off",
+        KeyRefusal::Held { .. } => "use it under the name that it has",
+        KeyRefusal::NotDeleted => "delete it first: sobre key delete KEY",
+        KeyRefusal::NotOneKey(_) => "bring all keys of a vault back with: sobre vault restore FILE",
+        KeyRefusal::PurgeProtected(_) => "nothing shortens that time, and nothing is lost by waiting",
+        KeyRefusal::Deleted(_) | KeyRefusal::Recoverable(_) => "bring it back with: sobre key recover KEY",
+        _ => return None,
+    })
+}
+
+const OTHER_ROLE: &str = "name the role that may do it with --role, or none";

@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sobre::clock::{TimeError, UnixTime};
+use sobre::key::{Period, PeriodError};
+
 /// A number of bytes: `4096`, `256K`, `1M`, `2G`, `1T`; units are powers of 1024, also written `KiB` and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
@@ -56,6 +59,36 @@ impl FromStr for Label {
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// A date that is set, or taken away: a time, `none` or `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Date(pub(crate) Option<UnixTime>);
+
+impl FromStr for Date {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        match text {
+            "never" | "none" => Ok(Self(None)),
+            time => time.parse().map(|time| Self(Some(time))),
+        }
+    }
+}
+
+/// A period that is set, or taken away: `P30D`, `none` or `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyPeriod(pub(crate) Option<Period>);
+
+impl FromStr for PolicyPeriod {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        match text {
+            "never" | "none" => Ok(Self(None)),
+            period => period.parse().map(|period| Self(Some(period))),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::clock::UnixTime;
-use crate::key::Thumbprint;
+use crate::key::{KeyName, RotationPolicy, Thumbprint};
 use crate::oaep::RsaPublicKey;
 
 /// Number of a version within a key, from 1.
@@ -108,6 +108,28 @@ impl KeyVersion {
             _ => Ok(()),
         }
     }
+}
+
+/// What is known of a key as a whole, with all its versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyDetails {
+    /// Its name.
+    pub name: KeyName,
+    /// Whether it is locked against deletion (R42).
+    pub delete_lock: bool,
+    /// When it is rotated, and when somebody is told (R73).
+    pub policy: RotationPolicy,
+    /// Whether it is soft-deleted, and until when it is kept for certain.
+    pub deletion: Option<Deletion>,
+}
+
+/// A soft deletion of a key (R36, R71).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// When the key was deleted.
+    pub deleted: UnixTime,
+    /// Until when it can be recovered for certain. It is not purged by itself afterwards.
+    pub recoverable_until: UnixTime,
 }
 
 /// Why a key version may not wrap.

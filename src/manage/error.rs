@@ -249,6 +249,7 @@ fn kind_of_vault(error: &VaultError) -> ErrorKind {
     match error {
         VaultError::Busy(_) => ErrorKind::Busy,
         VaultError::Damaged { .. } | VaultError::NotAVault(_) => ErrorKind::Damaged,
+        VaultError::Denied(_) => ErrorKind::Refused,
         VaultError::KeyFileMissing(_) | VaultError::NotFound(_) => ErrorKind::NotFound,
         VaultError::Locked(_) | VaultError::Passphrase { .. } => ErrorKind::WrongKey,
         _ => ErrorKind::Failed,

@@ -9,7 +9,7 @@ use crate::io::PartialFile;
 use crate::key::{KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
 use crate::manage::{Home, HomeError};
-use crate::provider::embedded::{EmbeddedVault, Owner, Protection};
+use crate::provider::embedded::{EmbeddedVault, Owner, Protection, SoftDelete};
 use crate::provider::{KeyAdmin, KeyProvider, ProviderErrorKind};
 
 /// What a fresh home is set up for.
@@ -58,7 +58,8 @@ impl Home {
                 OwnerName::Customer => CUSTOMER,
                 OwnerName::Platform => PLATFORM,
             })?;
-            let vault = self.make_vault(&name, owner, Protection::KeyFile, &mut config, &mut created)?;
+            let usual = (Protection::KeyFile, SoftDelete::of(owner.into()));
+            let vault = self.make_vault(&name, owner, usual, &mut config, &mut created)?;
             let key = make_key(self, &vault, &default, DEFAULT_BITS)?;
             created.push(Created::Key(key.id));
             let id = Some(format!("{name}/{default}"));
@@ -82,6 +83,7 @@ impl Home {
         name: &VaultName,
         owner: Owner,
         protection: Protection,
+        soft_delete: SoftDelete,
     ) -> Result<Vec<Created>, HomeError> {
         let _lock = self.lock()?;
         let exists = self.reread()?;
@@ -90,7 +92,7 @@ impl Home {
             return Err(HomeError::VaultExists(name.to_string()));
         }
         let mut created = Vec::new();
-        self.make_vault(name, owner.into(), protection, &mut config, &mut created)?;
+        self.make_vault(name, owner.into(), (protection, soft_delete), &mut config, &mut created)?;
         if exists {
             self.append_vault(name, &config)?;
         } else {
@@ -124,8 +126,8 @@ impl Home {
             let _lock = self.lock()?;
             if !self.reread()? {
                 let mut config = Config::default();
-                let vault =
-                    self.make_vault(&customer, OwnerName::Customer, Protection::KeyFile, &mut config, &mut created)?;
+                let usual = (Protection::KeyFile, SoftDelete::of(Owner::Customer));
+                let vault = self.make_vault(&customer, OwnerName::Customer, usual, &mut config, &mut created)?;
                 let key = make_key(self, &vault, name, bits)?;
                 config.key = Some(format!("{customer}/{name}"));
                 config.customer_key.clone_from(&config.key);
@@ -164,7 +166,7 @@ impl Home {
         &self,
         name: &VaultName,
         owner: OwnerName,
-        protection: Protection,
+        (protection, soft_delete): (Protection, SoftDelete),
         config: &mut Config,
         created: &mut Vec<Created>,
     ) -> Result<EmbeddedVault, HomeError> {
@@ -172,7 +174,8 @@ impl Home {
         make_folder(&self.paths().data.join("vaults"))?;
         let entry = VaultConfig { kind: VaultKind::Embedded, owner, path };
         // A run that was cut off before it wrote the configuration has left its vault: it is used, not replaced.
-        let (vault, made) = EmbeddedVault::open_or_create(self.vault_settings(name, &entry), protection)?;
+        let (vault, made) =
+            EmbeddedVault::open_or_create_with(self.vault_settings(name, &entry), protection, soft_delete)?;
         if made {
             created.push(Created::Vault(name.clone(), vault.path().to_owned()));
         }

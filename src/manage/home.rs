@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, LayerPolicy, WrappingKey};
-use crate::key::{KeyRef, KeyVersion, VaultName};
+use crate::key::{KeyRef, KeyVersion, ThumbprintPrefix, VaultName};
 use crate::manage::{Config, HomeError, Paths, VaultConfig};
 use crate::provider::embedded::{EmbeddedVault, PassphraseSource, VaultSettings};
-use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind};
+use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role};
 use crate::random::SystemRandom;
 
 /// What opening a home takes.
@@ -20,6 +20,8 @@ pub struct HomeSettings {
     pub paths: Paths,
     /// Use this vault only.
     pub only: Option<VaultName>,
+    /// What vaults are opened for; `None` for everything. A seat-belt, not a boundary: see [`Role`].
+    pub role: Option<Role>,
     /// Who is asked for passphrases.
     pub passphrase: Arc<dyn PassphraseSource>,
     /// Time for every operation on a vault.
@@ -180,15 +182,6 @@ impl Home {
 
     /// Returns the versions of one vault that a reference fits: at most one by name, all by a thumbprint's beginning.
     fn versions_in(&self, vault: &EmbeddedVault, key: &KeyRef, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
-        if let KeyRef::Thumbprint(prefix) = key {
-            let mut fitting = Vec::new();
-            for name in vault.keys(cx)? {
-                let versions = vault.versions(&name, cx)?;
-                fitting
-                    .extend(versions.into_iter().map(|(_, version)| version).filter(|v| prefix.matches(&v.thumbprint)));
-            }
-            return Ok(fitting);
-        }
         // The vault need not know how it is called here.
         let local = match key {
             KeyRef::Named { name, version, .. } => KeyRef::Named { vault: None, name: name.clone(), version: *version },
@@ -197,7 +190,13 @@ impl Home {
         match vault.version(&local, cx) {
             Ok(version) => Ok(vec![version]),
             Err(error) if error.kind == ProviderErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
+            Err(error) => match key {
+                // Several fit: they are listed, so that the person can choose.
+                KeyRef::Thumbprint(prefix) if error.kind == ProviderErrorKind::Unsupported => {
+                    fitting(vault, prefix, cx)
+                }
+                _ => Err(error.into()),
+            },
         }
     }
 
@@ -321,6 +320,7 @@ impl Home {
             path: self.vault_path(config),
             name: name.clone(),
             owner: config.owner.into(),
+            role: self.inner.settings.role,
             passphrase: Arc::clone(&self.inner.settings.passphrase),
             clock: self.clock(),
             random: Arc::new(SystemRandom),
@@ -343,4 +343,14 @@ impl Home {
             config: self.paths().config.clone(),
         })
     }
+}
+
+fn fitting(vault: &EmbeddedVault, prefix: &ThumbprintPrefix, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
+    let mut fitting = Vec::new();
+    let deleted = vault.deleted(cx)?.into_iter().map(|key| key.name);
+    for name in vault.keys(cx)?.into_iter().chain(deleted) {
+        let versions = vault.versions(&name, cx)?.into_iter().map(|(_, version)| version);
+        fitting.extend(versions.filter(|version| prefix.matches(&version.thumbprint)));
+    }
+    Ok(fitting)
 }

@@ -31,7 +31,7 @@ impl Home {
         for vault in &backup.vaults {
             let name = self.only().unwrap_or(&vault.name).clone();
             if !self.config().vault.contains_key(name.as_str()) {
-                created.extend(self.create_vault(&name, vault.owner, Protection::KeyFile)?);
+                created.extend(self.create_vault(&name, vault.owner, Protection::KeyFile, vault.soft_delete)?);
             }
             let report = self.vault(&name)?.restore(vault, &self.context())?;
             restored.push(Restored { vault: name, report });
@@ -61,8 +61,8 @@ impl Home {
 
 /// The key that first use makes, or else the first one.
 fn usual_key(vault: &BackupVault) -> Option<String> {
-    let mut names = vault.keys.iter().map(|key| key.name.to_string());
-    names.find(|name| name == "default").or_else(|| vault.keys.first().map(|key| key.name.to_string()))
+    let mut names = vault.keys.iter().map(|key| key.details.name.to_string());
+    names.find(|name| name == "default").or_else(|| vault.keys.first().map(|key| key.details.name.to_string()))
 }
 
 impl From<Owner> for OwnerName {

@@ -6,43 +6,51 @@
 //! is at hand, so every read checks it, also the reads that come before sealing. With a passphrase it is checked from the moment on
 //! at which the passphrase was given; until then, public keys and states are read as the database has them (wrapping asks for
 //! no passphrase), and whoever can write to the database could put another public key there. An encryption set pins the thumbprint of
-//! its key, which finds that. An old copy of the whole database, with its key file, is not told from the present one.
+//! its key, which finds that. What was authenticated is remembered until SQLite says that somebody has written. An old copy of the whole
+//! database, with its key file, is not told from the present one.
 
+mod admin;
+mod audit;
 mod backup;
+mod cache;
+mod census;
+mod columns;
 mod database;
 mod error;
 mod files;
+mod key_row;
+mod meta;
 mod provider;
 mod record;
+mod recovery;
 mod root;
 mod sealed;
+mod settings;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use audit::AuditHead;
 pub use backup::{
-    Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupRecipient, BackupReport, BackupUnlock, BackupVault,
-    BackupVersion, RestoreReport, SealedBackup, write_backup,
+    Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupReport, BackupVault, BackupVersion, RestoreReport,
+    SealedBackup, write_backup,
 };
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
 pub use root::Protection;
 pub use sealed::PassphraseCost;
+pub use settings::{Owner, PassphraseSource, Purpose, Retention, SoftDelete, VaultSettings};
 
-use crate::clock::{Clock, UnixTime};
-use crate::io::{CommitError, PartialFile};
-use crate::key::VaultName;
-use crate::provider::OpContext;
-use crate::random::{Random, random_secret};
-use crate::secret::SecretBytes;
-use database::Database;
+use crate::clock::UnixTime;
+use crate::provider::{OpContext, Right};
+use cache::Cache;
+use database::{Database, Stamp};
 use error::Fault;
 use files::KeyFile;
-use record::{Meta, Record};
-use root::{RootKey, Wrapping};
+use meta::Meta;
+use record::Record;
+use root::RootKey;
 
 /// A vault in an SQLite database, for many processes at once.
 ///
@@ -55,53 +63,7 @@ pub struct EmbeddedVault {
     root: OnceLock<Arc<RootKey>>,
     /// Held while a person is asked, so that many threads ask once. Reading goes on meanwhile.
     unlocking: Mutex<()>,
-}
-
-/// What opening an embedded vault takes.
-#[derive(Clone, Debug)]
-pub struct VaultSettings {
-    /// The database. Its key file is the same path with `.key` behind it.
-    pub path: PathBuf,
-    /// The name under which the vault is configured.
-    pub name: VaultName,
-    /// Whose keys these are.
-    pub owner: Owner,
-    /// Who is asked for passphrases.
-    pub passphrase: Arc<dyn PassphraseSource>,
-    /// Dates new keys and backups, and measures how long opening waits for locks.
-    pub clock: Arc<dyn Clock>,
-    /// Makes keys, salts and nonces. RSA keys come from AWS-LC's own generator.
-    pub random: Arc<dyn Random>,
-}
-
-/// Whose keys a vault holds (R6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Owner {
-    /// A customer's: what they seal never goes back to a platform key.
-    Customer,
-    /// The platform's.
-    Platform,
-}
-
-/// Gives passphrases when they are needed, from a terminal, a file or a command.
-pub trait PassphraseSource: fmt::Debug + Send + Sync {
-    /// Returns the passphrase of `vault`. For a new one the source has it repeated where a person types it.
-    ///
-    /// # Errors
-    ///
-    /// [`PassphraseError`] with the reason for which there is none.
-    fn passphrase(&self, vault: &VaultName, purpose: Purpose) -> Result<SecretBytes, PassphraseError>;
-}
-
-/// What a passphrase is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// To protect a vault from now on.
-    New,
-    /// To open a vault.
-    Open,
+    cache: Cache,
 }
 
 /// Whether all keys of a vault exist elsewhere too.
@@ -126,6 +88,20 @@ impl EmbeddedVault {
     /// [`Exists`](VaultError::Exists) when there is a file already, [`NetworkFilesystem`](VaultError::NetworkFilesystem),
     /// [`Passphrase`](VaultError::Passphrase), [`Io`](VaultError::Io).
     pub fn create(settings: VaultSettings, protection: Protection) -> Result<Self, VaultError> {
+        let soft_delete = SoftDelete::of(settings.owner);
+        Self::create_with(settings, protection, soft_delete)
+    }
+
+    /// As [`create`](Self::create), with other rules for deleted keys than those of [`SoftDelete::of`].
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_with(
+        settings: VaultSettings,
+        protection: Protection,
+        soft_delete: SoftDelete,
+    ) -> Result<Self, VaultError> {
         let settings = settings.absolute()?;
         if files::present(&settings.path)? {
             return Err(VaultError::Exists(settings.path));
@@ -136,7 +112,7 @@ impl EmbeddedVault {
         let root = RootKey::generate(&vault, &*settings.random)?;
         // Asked for and stretched before anything is locked: a person takes time.
         let (wrapping, key_file) = settings.wrapping(protection, &vault)?;
-        let mut meta = Meta::new(vault, settings.owner, settings.clock.now());
+        let mut meta = Meta::new(vault, settings.owner, soft_delete, settings.clock.now());
         meta.protect(&wrapping, &root, &*settings.random)?;
         settings.publish(meta, &root, key_file.as_ref())?;
         Self::attach(settings, Some(Arc::new(root)))
@@ -157,11 +133,25 @@ impl EmbeddedVault {
     ///
     /// Any [`VaultError`] but [`NotFound`](VaultError::NotFound).
     pub fn open_or_create(settings: VaultSettings, protection: Protection) -> Result<(Self, bool), VaultError> {
+        let soft_delete = SoftDelete::of(settings.owner);
+        Self::open_or_create_with(settings, protection, soft_delete)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), with other rules for deleted keys where the vault is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_with(
+        settings: VaultSettings,
+        protection: Protection,
+        soft_delete: SoftDelete,
+    ) -> Result<(Self, bool), VaultError> {
         match Self::open(settings.clone()) {
             Err(VaultError::NotFound(_)) => {}
             done => return done.map(|vault| (vault, false)),
         }
-        match Self::create(settings.clone(), protection) {
+        match Self::create_with(settings.clone(), protection, soft_delete) {
             Err(VaultError::Exists(_)) => Self::open(settings).map(|vault| (vault, false)),
             done => done.map(|vault| (vault, true)),
         }
@@ -172,7 +162,7 @@ impl EmbeddedVault {
         let cx = settings.context();
         let database = Database::open(&settings.path, cx.remaining())?;
         let root = root.map_or_else(OnceLock::new, OnceLock::from);
-        let vault = Self { database, root, unlocking: Mutex::new(()), settings };
+        let vault = Self { database, root, unlocking: Mutex::new(()), cache: Cache::default(), settings };
         let meta = vault.inspect(&cx, |view| Ok(view.meta.clone()))?;
         // A key file beside a vault that says it has a passphrase: a change of the protection was cut short, or somebody wants us to
         // believe so and skip the checks that the key file makes possible. The passphrase tells.
@@ -191,6 +181,11 @@ impl EmbeddedVault {
         &self.settings.path
     }
 
+    /// Whether `file` is one of the vault's own.
+    pub(crate) fn has_file(&self, file: &Path) -> bool {
+        files::is_part_of(&self.settings.path, file)
+    }
+
     /// Returns whose keys the vault holds.
     pub fn owner(&self) -> Owner {
         self.settings.owner
@@ -205,6 +200,29 @@ impl EmbeddedVault {
         self.inspect(cx, |view| Ok(view.meta.protection))
     }
 
+    /// Returns what becomes of deleted keys.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn soft_delete(&self, cx: &OpContext) -> Result<SoftDelete, VaultError> {
+        self.inspect(cx, |view| Ok(view.meta.soft_delete))
+    }
+
+    /// Switches purge protection on, for ever: also for keys that are deleted already (R36).
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn protect_from_purge(&self, cx: &OpContext) -> Result<(), VaultError> {
+        self.permit(Right::Administer)?;
+        let root = self.root_key(cx)?;
+        self.change(cx, &root, |connection, meta| {
+            meta.soft_delete.purge_protection = true;
+            meta.write(connection, &root)
+        })
+    }
+
     /// Says whether every key exists in a backup too (R43).
     ///
     /// # Errors
@@ -216,7 +234,7 @@ impl EmbeddedVault {
             Ok(BackupStatus {
                 newest_version_created: newest.first().map(|record| record.created),
                 last_backup: view.meta.backup_time,
-                current: view.meta.backed_up >= view.meta.sequence,
+                current: newest.is_empty() || view.meta.backed_up >= view.meta.sequence,
             })
         })
     }
@@ -233,6 +251,7 @@ impl EmbeddedVault {
     ///
     /// [`VaultError`].
     pub fn set_protection(&self, protection: Protection, cx: &OpContext) -> Result<(), VaultError> {
+        self.permit(Right::Administer)?;
         let root = self.root_key(cx)?;
         let meta = self.inspect(cx, |view| Ok(view.meta.clone()))?;
         if (meta.protection, protection) == (Protection::KeyFile, Protection::KeyFile) {
@@ -257,7 +276,7 @@ impl EmbeddedVault {
     /// Removes the key file if a passphrase protects the vault.
     fn remove_unused_key_file(&self, cx: &OpContext) -> Result<(), VaultError> {
         // Under the write lock: another process may be switching to a key file that the database does not mention yet.
-        self.database.write(cx.remaining(), |connection| match Meta::read(connection)?.protection {
+        self.database.write_aside(cx.remaining(), |connection| match Meta::read(connection)?.protection {
             Protection::KeyFile => Ok(()),
             Protection::Passphrase(_) => Ok(files::remove_key_file(self.database.path())?),
         })
@@ -273,23 +292,22 @@ impl EmbeddedVault {
         if let Some(root) = self.root.get() {
             return Ok(Arc::clone(root));
         }
-        let mut meta = self.database.read(cx.remaining(), Meta::read)?;
+        let mut meta = self.database.read(cx.remaining(), |connection, _| Meta::read(connection))?;
         let root = loop {
             let failure = match self.unseal(&meta) {
                 Ok(root) => break Arc::new(root),
                 Err(failure) => failure,
             };
             // Another process may have changed the protection between our look at the database and at the key file.
-            let now = self.database.read(cx.remaining(), Meta::read)?;
+            let now = self.database.read(cx.remaining(), |connection, _| Meta::read(connection))?;
             if now.root_key == meta.root_key {
                 return Err(failure);
             }
             meta = now;
         };
-        self.database.read(cx.remaining(), |connection| {
-            let meta = Meta::read(connection)?;
-            meta.verify(connection, &root)?;
-            Record::select(connection, &meta, Some(&root), "", []).map(drop)
+        self.database.read(cx.remaining(), |connection, stamp| {
+            let meta = self.cache.verified(connection, stamp, &root)?;
+            Record::each(connection, &meta, Some(&root), "", [], drop)
         })?;
         if meta.protection != Protection::KeyFile && files::present(&files::key_path(self.database.path()))? {
             self.remove_unused_key_file(cx)?;
@@ -319,12 +337,12 @@ impl EmbeddedVault {
     /// Reads a consistent, and where the root key is at hand authenticated, state.
     fn inspect<T>(&self, cx: &OpContext, read: impl FnOnce(&View<'_>) -> Result<T, Fault>) -> Result<T, VaultError> {
         let root = self.root.get().cloned();
-        self.database.read(cx.remaining(), |connection| {
-            let meta = Meta::read(connection)?;
-            if let Some(root) = &root {
-                meta.verify(connection, root)?;
-            }
-            read(&View { connection, meta, root })
+        self.database.read(cx.remaining(), |connection, stamp| {
+            let meta = match &root {
+                Some(root) => self.cache.verified(connection, stamp, root)?,
+                None => Meta::read(connection)?,
+            };
+            read(&View { connection, meta, root, stamp })
         })
     }
 
@@ -335,11 +353,16 @@ impl EmbeddedVault {
         root: &RootKey,
         change: impl FnOnce(&Connection, &mut Meta) -> Result<T, Fault>,
     ) -> Result<T, VaultError> {
-        self.database.write(cx.remaining(), |connection| {
-            let mut meta = Meta::read(connection)?;
-            meta.verify(connection, root)?;
+        let changed = self.database.write(cx.remaining(), |connection, stamp| {
+            let mut meta = self.cache.verified(connection, stamp, root)?;
             change(connection, &mut meta)
-        })
+        });
+        changed.map_err(|fault: Fault| fault.at(self.database.path()))
+    }
+
+    /// Refuses what the role that the vault was opened in may not do.
+    fn permit(&self, right: Right) -> Result<(), VaultError> {
+        self.settings.role.map_or(Ok(()), |role| role.require(right)).map_err(VaultError::Denied)
     }
 }
 
@@ -348,6 +371,7 @@ struct View<'a> {
     connection: &'a Connection,
     meta: Meta,
     root: Option<Arc<RootKey>>,
+    stamp: Stamp,
 }
 
 impl View<'_> {
@@ -355,104 +379,6 @@ impl View<'_> {
         Record::select(self.connection, &self.meta, self.root.as_deref(), condition, values)
     }
 }
-
-impl VaultSettings {
-    /// Makes the path independent of the working directory.
-    fn absolute(mut self) -> Result<Self, VaultError> {
-        self.path = std::path::absolute(&self.path).map_err(|error| VaultError::io(&self.path, error))?;
-        Ok(self)
-    }
-
-    fn context(&self) -> OpContext {
-        OpContext::new(Arc::clone(&self.clock), OPEN_WAIT)
-    }
-
-    fn ask(&self, purpose: Purpose) -> Result<SecretBytes, VaultError> {
-        let fail = |source| VaultError::Passphrase { vault: self.name.clone(), source };
-        let passphrase = self.passphrase.passphrase(&self.name, purpose).map_err(fail)?;
-        if passphrase.is_empty() { Err(fail(PassphraseError::Empty)) } else { Ok(passphrase) }
-    }
-
-    /// Prepares a protection, and a key file where it needs one.
-    fn wrapping(&self, protection: Protection, vault: &[u8; 16]) -> Result<(Wrapping, Option<KeyFile>), VaultError> {
-        let random = &*self.random;
-        match protection {
-            Protection::KeyFile => {
-                let file = KeyFile { vault: *vault, key: random_secret(random, 32)? };
-                Ok((Wrapping::by_key_file(&file.key, random)?, Some(file)))
-            }
-            Protection::Passphrase(cost) => {
-                Ok((Wrapping::by_passphrase(&self.ask(Purpose::New)?, cost, random)?, None))
-            }
-        }
-    }
-
-    /// Builds the database and gives it its name, while no other process does the same.
-    fn publish(&self, meta: Meta, root: &RootKey, key_file: Option<&KeyFile>) -> Result<(), VaultError> {
-        let cx = self.context();
-        // Only its lock serves: SQLite and a file that we hold open must not be the same one.
-        let lock = loop {
-            match PartialFile::open(&self.path, 0o600, false) {
-                Err(CommitError::Busy(_)) if !cx.remaining().is_zero() => std::thread::sleep(CREATE_PAUSE),
-                done => break done?,
-            }
-        };
-        let result = self.publish_locked(meta, root, key_file);
-        // A lock file that stays behind hinders nobody: its lock goes with this process.
-        let _ = lock.discard();
-        result
-    }
-
-    fn publish_locked(&self, mut meta: Meta, root: &RootKey, key_file: Option<&KeyFile>) -> Result<(), VaultError> {
-        if files::present(&self.path)? {
-            return Err(VaultError::Exists(self.path.clone()));
-        }
-        let new = files::beside(&self.path, ".new");
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            files::remove(&files::beside(&new, suffix))?;
-        }
-        files::make_empty(&new)?;
-        Database::make(&new, |connection| meta.write(connection, root))?;
-        // A log that has lost its database would be played into the new one.
-        for suffix in ["-wal", "-shm", "-journal", ".key"] {
-            files::set_aside(&files::beside(&self.path, suffix))?;
-        }
-        if let Some(key_file) = key_file {
-            key_file.write(&self.path)?;
-        }
-        files::rename_new(&new, &self.path)
-    }
-}
-
-impl Owner {
-    fn number(self) -> u8 {
-        match self {
-            Self::Customer => 1,
-            Self::Platform => 2,
-        }
-    }
-
-    fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Customer),
-            2 => Some(Self::Platform),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Customer => "customer",
-            Self::Platform => "platform",
-        })
-    }
-}
-
-/// How long opening waits for another process's lock.
-const OPEN_WAIT: Duration = Duration::from_secs(30);
-const CREATE_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,6 @@ fn code_13_damaged() {
     assert!(!world.has("out") && !world.has("out.partial"), "nothing under any name");
 }
 
-/// The command can't disable a key yet; what it can refuse is the way back from a customer's key to the platform's (R6).
 #[test]
 fn code_14_refused() {
     let world = World::double();
@@ -111,6 +110,10 @@ fn code_14_refused() {
     world.sobre("rewrap s.sobre --to platform/default").code(14).warns("never goes back");
     world.sobre("rewrap s.sobre --add platform/default").code(14);
     assert!(world.read("s.sobre") == before, "unchanged");
+    world.sobre("key disable customer/default").code(0);
+    world.sobre("open s.sobre out").code(14).warns("is disabled").warns("ask the key's owner");
+    world.sobre("key delete customer/default -y").code(0);
+    world.sobre("open s.sobre out").code(14).warns("is deleted");
 }
 
 /// Only a remote vault can be out of reach, and there is none yet: the table is all there is to see.

@@ -102,6 +102,40 @@ fn two_keys_and_their_changes() {
 }
 
 #[test]
+fn a_key_disabled_deleted_and_recovered() {
+    let world = World::double();
+    world.write("pass", "correct horse\n");
+    let actual = transcript(
+        &world,
+        &[
+            "key rotate customer/default",
+            "key disable customer/default@1",
+            "open s.sobre out.img",
+            "key enable customer/default@1",
+            "key update customer/default --expires 2031-12-24",
+            "key policy customer/default --rotate-every P1Y --notify-before P30D",
+            "key update customer/default --delete-lock on",
+            "key delete customer/default --yes",
+            "key update customer/default --delete-lock off",
+            "key delete customer/default --dry-run",
+            "key delete customer/default",
+            "key delete customer/default --yes",
+            "key list",
+            "key list --deleted",
+            "open s.sobre out.img",
+            "key purge customer/default --yes",
+            "key recover customer/default",
+            "open s.sobre out.img",
+            "key show customer/default",
+            "key backup customer/default default.key --passphrase-file pass",
+            "key restore default.key --passphrase-file pass",
+            "key rotate customer/default --role run-time",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/key-life.txt"]);
+}
+
+#[test]
 fn mistakes() {
     let world = World::single();
     world.write("junk", "junk");

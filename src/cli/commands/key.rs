@@ -1,31 +1,57 @@
 //! `sobre key`
 
+mod change;
+mod confirm;
+mod copy;
+
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
-use sobre::key::{KeyName, KeyRef, KeyVersion};
+use sobre::key::{KeyDetails, KeyName, KeyRef, KeyVersion};
 use sobre::manage::{Home, HomeError};
 use sobre::oaep::RsaPublicKey;
-use sobre::provider::{KeyAdmin, KeyCensus};
+use sobre::provider::embedded::EmbeddedVault;
+use sobre::provider::{KeyAdmin, KeyCensus, KeyProvider};
 
-use crate::cli::args::{Global, KeyArgs, KeyCommand, PublicForm};
+use crate::cli::args::{Change, Global, KeyArgs, KeyCommand, PublicForm};
 use crate::cli::commands::{nag, open_home, say_created};
 use crate::cli::exit::Failure;
 use crate::cli::report::Output;
+use crate::cli::units::count;
 
 pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
-        KeyCommand::Create { name, size } => create(name, size, global, output),
-        KeyCommand::List => list(global, output),
+        KeyCommand::Create { name, size, change } => create(name, size, *change, global, output),
+        KeyCommand::List { deleted: false } => list(global, output),
+        KeyCommand::List { deleted: true } => list_deleted(global, output),
         KeyCommand::Show { key, public } => show(key, *public, global, output),
-        KeyCommand::Rotate { key } => rotate(key, global, output),
+        KeyCommand::Rotate { key, change } => rotate(key, *change, global, output),
+        KeyCommand::Enable { key, change } => change::enable(key, *change, global, output),
+        KeyCommand::Disable { key, change } => change::disable(key, *change, global, output),
+        KeyCommand::Update { key, not_before, expires, delete_lock, change } => {
+            change::update(key, (*not_before, *expires, *delete_lock), *change, global, output)
+        }
+        KeyCommand::Policy { key, rotate_every, rotate_before, notify_after, notify_before, change } => {
+            let periods =
+                change::Periods { rotate: (*rotate_every, *rotate_before), notify: (*notify_after, *notify_before) };
+            change::policy(key, &periods, *change, global, output)
+        }
+        KeyCommand::Delete { key, change } => change::delete(key, *change, global, output),
+        KeyCommand::Recover { key, change } => change::recover(key, *change, global, output),
+        KeyCommand::Purge { key, change } => change::purge(key, *change, global, output),
+        KeyCommand::Backup { key, file, to, force } => copy::backup(key, file, to.as_deref(), *force, global, output),
+        KeyCommand::Restore { file, key, change } => copy::restore(file, key.as_deref(), *change, global, output),
     }
 }
 
-fn create(name: &str, size: &str, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+fn create(name: &str, size: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let name: KeyName = name.parse().map_err(|source| HomeError::Name { text: name.to_owned(), source })?;
     let bits = size.parse().unwrap_or(3072);
+    if change.dry_run {
+        return would(output, "make", &name.to_string(), json!({ "bits": bits }));
+    }
     let (key, created) = open_home(global)?.create_key(None, &name, bits)?;
     say_created(output, &created);
     output.say(format_args!("made key {}, {} bits, jkt:{}", key.id, key.public.bits(), key.thumbprint));
@@ -37,15 +63,17 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let cx = home.context();
     let mut rows = Vec::new();
+    let mut deleted = 0;
     for vault in home.vaults()? {
         for name in vault.keys(&cx).map_err(HomeError::from)? {
             for (_, version) in vault.versions(&name, &cx).map_err(HomeError::from)? {
                 rows.push(version);
             }
         }
+        deleted += vault.deleted(&cx).map_err(HomeError::from)?.len();
     }
     if rows.is_empty() {
-        output.say(if home.is_fresh() { "there are no vaults yet" } else { "there are no keys yet" });
+        output.say(if home.is_fresh() { "there are no vaults yet" } else { "there are no keys" });
     }
     let width = rows.iter().map(|version| version.id.len()).max().unwrap_or(0);
     for version in &rows {
@@ -58,12 +86,48 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
             version.thumbprint
         ));
     }
-    output.finish(json!({ "keys": rows.iter().map(describe).collect::<Vec<_>>() }))
+    if deleted > 0 {
+        output.say(format_args!("and {}: sobre key list --deleted", count(deleted, "deleted key")));
+    }
+    output.finish(json!({ "keys": rows.iter().map(describe).collect::<Vec<_>>(), "deleted": deleted }))
+}
+
+fn list_deleted(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let cx = home.context();
+    let mut rows = Vec::new();
+    for vault in home.vaults()? {
+        for key in vault.deleted(&cx).map_err(HomeError::from)? {
+            let versions = vault.versions(&key.name, &cx).map_err(HomeError::from)?;
+            let id = format!("{}/{}", vault.name(), key.name);
+            if let Some(deletion) = key.deletion {
+                output.say(format_args!(
+                    "{id}  {}  deleted {}  kept until {} at least",
+                    count(versions.len(), "version"),
+                    deletion.deleted,
+                    deletion.recoverable_until
+                ));
+            }
+            let mut row = describe_whole(&id, &key);
+            if let Value::Object(fields) = &mut row {
+                let versions: Vec<Value> = versions.iter().map(|(_, version)| describe(version)).collect();
+                fields.insert("versions".to_owned(), json!(versions));
+            }
+            rows.push(row);
+        }
+    }
+    if rows.is_empty() {
+        output.say("there are no deleted keys");
+    }
+    output.finish(json!({ "deleted": rows }))
 }
 
 fn show(key: &str, public: Option<PublicForm>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
-    let version = home.find(&Home::key_ref(key)?)?.version;
+    let found = home.find(&Home::key_ref(key)?)?;
+    // A role may see versions and no more; a key in a file has no more.
+    let details = details_of(&home, &found.version);
+    let version = found.version;
     match public {
         Some(form) => {
             if !output.is_json() {
@@ -86,33 +150,95 @@ fn show(key: &str, public: Option<PublicForm>, global: &Global, output: &Output)
                     output.say(format_args!("{name:11} {time}"));
                 }
             }
+            if let Some(details) = &details {
+                say_details(details, &version, &home, output);
+            }
         }
     }
     let mut key = describe(&version);
     if let Value::Object(fields) = &mut key {
         fields.insert("jwk".to_owned(), jwk(&version));
         fields.insert("pem".to_owned(), json!(pem(&version.public)));
+        if let Some(details) = &details {
+            fields.insert("whole".to_owned(), describe_whole(&details.name.to_string(), details));
+        }
     }
     output.finish(json!({ "key": key }))
 }
 
-fn rotate(key: &str, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+fn rotate(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
-    let reference = Home::key_ref(key)?;
-    let KeyRef::Named { name, version: None, .. } = &reference else {
-        return Err(Failure::usage(
-            "a key is rotated by its name, without a version",
-            "as in: sobre key rotate customer/default",
-        ));
-    };
-    let found = home.find(&reference)?;
-    let vault = home.vault(found.provider.name())?;
-    let fresh = vault.rotate(name, &home.context()).map_err(HomeError::from)?;
+    let (vault, name) = whole(&home, key, "rotated", "rotate")?;
+    let id = format!("{}/{name}", vault.name());
+    let before = home.find(&Home::key_ref(&id)?)?.version;
+    if change.dry_run {
+        return would(output, "rotate", &id, json!({ "before": describe(&before) }));
+    }
+    let fresh = vault.rotate(&name, &home.context()).map_err(HomeError::from)?;
     output.say(format_args!("made key {}, {} bits, jkt:{}", fresh.id, fresh.public.bits(), fresh.thumbprint));
     output
         .say("snapshots sealed before keep opening with their version; move them with: sobre rewrap --to KEY SNAP...");
     nag(output);
-    output.finish(json!({ "key": describe(&fresh), "before": describe(&found.version), "recoverable": false }))
+    output.finish(json!({ "key": describe(&fresh), "before": describe(&before), "recoverable": false }))
+}
+
+/// Finds a key that is meant with all its versions.
+fn whole(home: &Home, key: &str, done: &str, verb: &str) -> Result<(Arc<EmbeddedVault>, KeyName), Failure> {
+    home.whole_key(&Home::key_ref(key)?)?.ok_or_else(|| {
+        Failure::usage(
+            format!("a key is {done} by its name, without a version"),
+            format!("as in: sobre key {verb} customer/default"),
+        )
+    })
+}
+
+/// Returns what is known of a version's key, where the vault says it.
+fn details_of(home: &Home, version: &KeyVersion) -> Option<KeyDetails> {
+    let Ok(KeyRef::Named { vault: Some(vault), name, .. }) = version.id.parse() else { return None };
+    home.vault(&vault).ok()?.details(&name, &home.context()).ok()
+}
+
+fn say_details(details: &KeyDetails, version: &KeyVersion, home: &Home, output: &Output) {
+    if details.delete_lock {
+        output.say("delete lock on");
+    }
+    if !details.policy.is_empty() {
+        output.say(format_args!("policy      {}", details.policy));
+        let now = home.context().now();
+        for action in details.policy.schedule(version) {
+            let due = if action.since <= now { "due since" } else { "due on" };
+            output.say(format_args!("{:11} {due} {}", action.action.name(), action.since));
+        }
+    }
+    if let Some(deletion) = details.deletion {
+        output.say(format_args!("deleted     {}", deletion.deleted));
+        output.say(format_args!("kept until  {} at least", deletion.recoverable_until));
+    }
+}
+
+/// Ends a dry run.
+fn would(output: &Output, verb: &str, id: &str, more: Value) -> Result<ExitCode, Failure> {
+    output.say(format_args!("would {verb} {id}; nothing was changed"));
+    let mut result = json!({ "dry_run": true, "would": verb, "key": id });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut result, more) {
+        fields.extend(more);
+    }
+    output.finish(result)
+}
+
+/// Reminds of the backup, which does not have the change. Keys that are only changed are not lost without it.
+fn remind(output: &Output) {
+    output.say("the newest vault backup does not have this change: sobre vault backup FILE");
+}
+
+fn describe_whole(id: &str, key: &KeyDetails) -> Value {
+    json!({
+        "key": id,
+        "delete_lock": key.delete_lock,
+        "policy": (!key.policy.is_empty()).then(|| key.policy.to_string()),
+        "deleted": key.deletion.map(|deletion| deletion.deleted.to_string()),
+        "recoverable_until": key.deletion.map(|deletion| deletion.recoverable_until.to_string()),
+    })
 }
 
 fn describe(version: &KeyVersion) -> Value {

@@ -7,10 +7,10 @@ use serde_json::json;
 use sobre::io::{CommitError, escaped_path};
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::{
-    BackupError, BackupFile, BackupLock, BackupRecipient, BackupUnlock, EmbeddedVault, Owner, PassphraseCost,
-    PassphraseError, Protection, Purpose, write_backup,
+    Backup, BackupError, BackupFile, BackupLock, EmbeddedVault, Owner, PassphraseCost, PassphraseError, Protection,
+    Purpose, Retention, SoftDelete, write_backup,
 };
-use sobre::provider::{KeyCensus, KeyProvider, PemKey};
+use sobre::provider::{BackupRecipient, BackupUnlock, KeyCensus, KeyProvider, PemKey};
 
 use crate::cli::args::{Global, LayerName, VaultArgs, VaultCommand};
 use crate::cli::commands::{open_home, open_home_with, say_created, vault_name};
@@ -21,7 +21,19 @@ use crate::cli::units::count;
 
 pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
-        VaultCommand::Create { name, owner, passphrase } => create(name, *owner, *passphrase, global, output),
+        VaultCommand::Create { name, owner, passphrase, retention_days, no_purge_protection } => {
+            let owner = match owner {
+                LayerName::Customer => Owner::Customer,
+                LayerName::Platform => Owner::Platform,
+            };
+            let usual = SoftDelete::of(owner);
+            let soft_delete = SoftDelete {
+                retention: Retention::of_days(*retention_days).unwrap_or(usual.retention),
+                purge_protection: usual.purge_protection && !no_purge_protection,
+            };
+            create(name, owner, *passphrase, soft_delete, global, output)
+        }
+        VaultCommand::Update { name, .. } => protect_from_purge(name, global, output),
         VaultCommand::List => list(global, output),
         VaultCommand::Backup { file, to, force } => backup(file, to.as_deref(), *force, global, output),
         VaultCommand::Restore { file, key } => restore(file, key.as_deref(), global, output),
@@ -33,20 +45,31 @@ pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<
 
 fn create(
     name: &str,
-    owner: LayerName,
+    owner: Owner,
     passphrase: bool,
+    soft_delete: SoftDelete,
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
     let name = vault_name(name)?;
-    let owner = match owner {
-        LayerName::Customer => Owner::Customer,
-        LayerName::Platform => Owner::Platform,
-    };
     let protection = if passphrase { Protection::Passphrase(PassphraseCost::default()) } else { Protection::KeyFile };
-    let created = open_home(global)?.create_vault(&name, owner, protection)?;
+    let created = open_home(global)?.create_vault(&name, owner, protection, soft_delete)?;
     say_created(output, &created);
-    output.finish(json!({ "vault": name.to_string() }))
+    output.finish(json!({
+        "vault": name.to_string(),
+        "retention_days": soft_delete.retention.days(),
+        "purge_protection": soft_delete.purge_protection,
+    }))
+}
+
+fn protect_from_purge(name: &str, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let vault = home.vault(&vault_name(name)?)?;
+    let cx = home.context();
+    vault.protect_from_purge(&cx).map_err(HomeError::from)?;
+    let days = vault.soft_delete(&cx).map_err(HomeError::from)?.retention.days();
+    output.say(format_args!("vault '{name}' keeps deleted keys for {days} days now, whoever wants to purge them"));
+    output.finish(json!({ "vault": name, "retention_days": days, "purge_protection": true }))
 }
 
 fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
@@ -95,13 +118,7 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
         // Said before anyone has typed a passphrase twice.
         return Err(HomeError::from(BackupError::Write(CommitError::Exists(file.to_owned()))).into());
     }
-    let recipient = match to {
-        Some(key) => BackupRecipient::Key(pem_key(key)?.version.public),
-        None => {
-            let secret = passphrases.ask("the backup", Purpose::New).map_err(|error| passphrase_failure(&error))?;
-            BackupRecipient::Passphrase(secret)
-        }
-    };
+    let recipient = recipient(to, &passphrases)?;
     let vaults: Vec<&EmbeddedVault> = vaults.iter().map(AsRef::as_ref).collect();
     let report = write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
     for (vault, versions) in &report.vaults {
@@ -124,25 +141,7 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
 fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let passphrases = Passphrases::of(global);
     let backup = BackupFile::open(file).map_err(HomeError::from)?;
-    let contents = match (backup.lock(), key) {
-        (_, Some(key)) => {
-            let private = pem_key(key)?.into_private().ok_or_else(|| {
-                Failure::usage("the file holds only the public half", "a backup opens with the private half")
-            })?;
-            backup.unlock(BackupUnlock::Key(&private))
-        }
-        (BackupLock::Key(thumbprint), None) => {
-            return Err(Failure::usage(
-                format!("the backup opens with the recovery key jkt:{thumbprint}"),
-                "name its private half with --key file:PRIV.pem",
-            ));
-        }
-        (_, None) => {
-            let secret = passphrases.ask("the backup", Purpose::Open).map_err(|error| passphrase_failure(&error))?;
-            backup.unlock(BackupUnlock::Passphrase(&secret))
-        }
-    };
-    let contents = contents.map_err(HomeError::from)?;
+    let contents = opened(&backup, key, &passphrases)?;
     let home = open_home(global)?;
     let (restored, created) = home.restore(&contents)?;
     say_created(output, &created);
@@ -176,6 +175,40 @@ fn passphrase(remove: bool, new: Option<&Path>, global: &Global, output: &Output
         format!("vault '{name}' is protected by a passphrase now: without it, only a backup brings the keys back")
     });
     output.finish(json!({ "vault": name.to_string(), "protection": if remove { "key file" } else { "passphrase" } }))
+}
+
+/// Who will be able to open a backup: the key that was named, or whoever knows a passphrase.
+pub(super) fn recipient(to: Option<&str>, passphrases: &Passphrases) -> Result<BackupRecipient, Failure> {
+    match to {
+        Some(key) => Ok(BackupRecipient::Key(pem_key(key)?.version.public)),
+        None => {
+            let secret = passphrases.ask("the backup", Purpose::New).map_err(|error| passphrase_failure(&error))?;
+            Ok(BackupRecipient::Passphrase(secret))
+        }
+    }
+}
+
+/// Opens a backup with the key that was named, or with a passphrase.
+pub(super) fn opened(backup: &BackupFile, key: Option<&str>, passphrases: &Passphrases) -> Result<Backup, Failure> {
+    let opened = match (backup.lock(), key) {
+        (_, Some(key)) => {
+            let private = pem_key(key)?.into_private().ok_or_else(|| {
+                Failure::usage("the file holds only the public half", "a backup opens with the private half")
+            })?;
+            backup.unlock(BackupUnlock::Key(&private))
+        }
+        (BackupLock::Key(thumbprint), None) => {
+            return Err(Failure::usage(
+                format!("the backup opens with the recovery key jkt:{thumbprint}"),
+                "name its private half with --key file:PRIV.pem",
+            ));
+        }
+        (_, None) => {
+            let secret = passphrases.ask("the backup", Purpose::Open).map_err(|error| passphrase_failure(&error))?;
+            backup.unlock(BackupUnlock::Passphrase(&secret))
+        }
+    };
+    Ok(opened.map_err(HomeError::from)?)
 }
 
 fn pem_key(text: &str) -> Result<PemKey, Failure> {

@@ -9,29 +9,17 @@ use std::io::Write;
 use std::path::Path;
 
 pub use error::BackupError;
-pub use format::{BackupFile, BackupLock, BackupUnlock};
+pub use format::{BackupFile, BackupLock};
 pub use payload::{Backup, BackupKey, BackupVault, BackupVersion};
 pub use restore::RestoreReport;
 
 use crate::clock::UnixTime;
 use crate::io::{CommitError, PartialFile};
-use crate::key::VaultName;
-use crate::oaep::RsaPublicKey;
-use crate::provider::OpContext;
+use crate::key::{KeyName, VaultName};
 use crate::provider::embedded::error::{PassphraseError, VaultError};
-use crate::provider::embedded::files;
+use crate::provider::embedded::key_row::KeyRow;
 use crate::provider::embedded::{EmbeddedVault, PassphraseCost};
-use crate::secret::SecretBytes;
-
-/// Who will be able to open a backup.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BackupRecipient {
-    /// The holder of this key's private half.
-    Key(RsaPublicKey),
-    /// Whoever knows this passphrase.
-    Passphrase(SecretBytes),
-}
+use crate::provider::{BackupRecipient, OpContext, Right};
 
 /// A backup in memory, which the vaults don't count yet: [`write`](Self::write) it.
 #[derive(Debug)]
@@ -91,6 +79,17 @@ impl<'a> SealedBackup<'a> {
         cost: PassphraseCost,
         cx: &OpContext,
     ) -> Result<(Self, BackupReport), BackupError> {
+        Self::seal_only(vaults, None, to, cost, cx)
+    }
+
+    /// Seals all keys, or only one.
+    pub(super) fn seal_only(
+        vaults: &[&'a EmbeddedVault],
+        only: Option<&KeyName>,
+        to: &BackupRecipient,
+        cost: PassphraseCost,
+        cx: &OpContext,
+    ) -> Result<(Self, BackupReport), BackupError> {
         let first = vaults.first().ok_or(BackupError::NoVaults)?;
         if matches!(to, BackupRecipient::Passphrase(passphrase) if passphrase.is_empty()) {
             let vault = first.settings.name.clone();
@@ -99,7 +98,7 @@ impl<'a> SealedBackup<'a> {
         let taken = first.settings.clock.now();
         let (mut contents, mut sequences, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for &vault in vaults {
-            let (content, sequence) = vault.taken(taken, cx)?;
+            let (content, sequence) = vault.taken(only, taken, cx)?;
             counts.push((content.name.clone(), content.keys.iter().map(|key| key.versions.len()).sum()));
             contents.push(content);
             sequences.push((vault, sequence));
@@ -121,7 +120,7 @@ impl<'a> SealedBackup<'a> {
     ///
     /// [`BackupError::Write`]; [`BackupError::Vault`] when the file was written but a vault could not note it.
     pub fn write(&self, file: &Path, replace: bool, cx: &OpContext) -> Result<(), BackupError> {
-        if self.vaults.iter().any(|(vault, _)| files::is_part_of(vault.path(), file)) {
+        if self.vaults.iter().any(|(vault, _)| vault.has_file(file)) {
             return Err(CommitError::Exists(file.to_owned()).into());
         }
         let partial = PartialFile::open(file, 0o600, replace)?;
@@ -159,24 +158,28 @@ impl<'a> SealedBackup<'a> {
 }
 
 impl EmbeddedVault {
-    /// Opens all keys, in one consistent state, and returns the sequence of that state.
-    fn taken(&self, taken: UnixTime, cx: &OpContext) -> Result<(BackupVault, u64), VaultError> {
+    /// Opens all keys or one, in one consistent state, and returns the sequence of that state.
+    fn taken(&self, only: Option<&KeyName>, taken: UnixTime, cx: &OpContext) -> Result<(BackupVault, u64), VaultError> {
+        self.permit(Right::Backup)?;
         let root = self.root_key(cx)?;
         self.inspect(cx, |view| {
-            let mut keys: Vec<BackupKey> = Vec::new();
-            for record in view.records("ORDER BY keys.id, versions.number", [])? {
-                let pkcs8 = record.open(&view.meta, &root)?;
-                let version = BackupVersion::of(&record, pkcs8);
-                match keys.last_mut() {
-                    Some(key) if key.name == record.name => key.versions.push(version),
-                    _ => keys.push(BackupKey { name: record.name, versions: vec![version] }),
+            let mut rows = KeyRow::list(view.connection)?;
+            rows.retain(|row| only.is_none_or(|only| row.details.name.as_str().eq_ignore_ascii_case(only.as_str())));
+            let mut keys = Vec::new();
+            for row in rows {
+                let mut versions = Vec::new();
+                for record in view.records("WHERE keys.id = ?1 ORDER BY versions.number", [row.id])? {
+                    let pkcs8 = record.open(&view.meta, &root)?;
+                    versions.push(BackupVersion::of(&record, pkcs8));
                 }
+                keys.push(BackupKey { details: row.details, versions });
             }
             let vault = BackupVault {
                 name: self.settings.name.clone(),
                 id: view.meta.vault,
                 owner: view.meta.owner,
                 created: view.meta.created,
+                soft_delete: view.meta.soft_delete,
                 taken,
                 keys,
             };

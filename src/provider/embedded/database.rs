@@ -1,7 +1,7 @@
 //! The SQLite database of a vault: how it is opened, checked and locked.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -13,7 +13,21 @@ use crate::provider::embedded::error::{Damage, Fault, VaultError};
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    connected: Mutex<Connected>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    connection: Connection,
+    /// Counts what this connection has written to the keys: SQLite's own count leaves it out.
+    writes: u64,
+}
+
+/// Which state of the keys a connection sees. While the stamp is the same, so is every row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    others: i64,
+    writes: u64,
 }
 
 impl Database {
@@ -21,7 +35,7 @@ impl Database {
     pub(super) fn open(path: &Path, wait: Duration) -> Result<Self, VaultError> {
         assert_sqlite(rusqlite::version_number())?;
         let connection = connect(path, wait).map_err(|fault| fault.at(path))?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Self { path: path.to_owned(), connected: Mutex::new(Connected { connection, writes: 0 }) })
     }
 
     /// Fills an empty file with a vault's tables and whatever `fill` adds, and closes it: no log is left beside it.
@@ -49,48 +63,87 @@ impl Database {
     pub(super) fn read<T>(
         &self,
         wait: Duration,
-        read: impl FnOnce(&Connection) -> Result<T, Fault>,
+        read: impl FnOnce(&Connection, Stamp) -> Result<T, Fault>,
     ) -> Result<T, VaultError> {
-        self.transaction(TransactionBehavior::Deferred, wait, read)
+        let mut connected = self.connected();
+        let Connected { connection, writes } = &mut *connected;
+        transaction(connection, *writes, TransactionBehavior::Deferred, wait, read)
+            .map_err(|fault| fault.at(&self.path))
     }
 
-    /// Changes the state: from one process at a time, all or nothing, durable when this returns.
-    pub(super) fn write<T>(
+    /// Changes the state: from one process at a time, all or nothing, durable when this returns. The error is as it came, and leaves
+    /// everything as it was.
+    pub(super) fn write<T, E: From<rusqlite::Error>>(
+        &self,
+        wait: Duration,
+        write: impl FnOnce(&Connection, Stamp) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connected = self.connected();
+        let Connected { connection, writes } = &mut *connected;
+        let before = *writes;
+        *writes = writes.wrapping_add(1);
+        transaction(connection, before, TransactionBehavior::Immediate, wait, write)
+    }
+
+    /// As [`write`](Self::write), for what is no part of the keys' state.
+    pub(super) fn write_aside<T>(
         &self,
         wait: Duration,
         write: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, VaultError> {
-        self.transaction(TransactionBehavior::Immediate, wait, write)
+        let mut connected = self.connected();
+        let Connected { connection, writes } = &mut *connected;
+        let act = |connection: &Connection, _: Stamp| write(connection);
+        transaction(connection, *writes, TransactionBehavior::Immediate, wait, act)
+            .map_err(|fault| fault.at(&self.path))
+    }
+
+    /// Returns which state the next read would see, if nothing is written meanwhile. Cheap: one read of shared memory.
+    pub(super) fn stamp(&self, wait: Duration) -> Result<Stamp, VaultError> {
+        let connected = self.connected();
+        let stamp = || {
+            connected.connection.busy_timeout(wait.min(LONGEST_WAIT))?;
+            stamp(&connected.connection, connected.writes)
+        };
+        stamp().map_err(|error| Fault::from(error).at(&self.path))
     }
 
     /// Empties the write-ahead log, so that overwritten records don't live on in it. Left undone while another process reads: then
     /// the last process that closes the vault does it.
     pub(super) fn truncate_log(&self, wait: Duration) -> Result<(), VaultError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connected = self.connected();
         let truncate = || {
-            connection.busy_timeout(wait.min(LONGEST_WAIT))?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            connected.connection.busy_timeout(wait.min(LONGEST_WAIT))?;
+            connected.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         };
         truncate().map_err(|error| Fault::from(error).at(&self.path))
     }
 
-    fn transaction<T>(
-        &self,
-        behavior: TransactionBehavior,
-        wait: Duration,
-        act: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, VaultError> {
+    fn connected(&self) -> MutexGuard<'_, Connected> {
         // A thread that panicked inside has rolled its transaction back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = || -> Result<T, Fault> {
-            connection.busy_timeout(wait.min(LONGEST_WAIT))?;
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let value = act(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|fault| fault.at(&self.path))
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn transaction<T, E: From<rusqlite::Error>>(
+    connection: &mut Connection,
+    writes: u64,
+    behavior: TransactionBehavior,
+    wait: Duration,
+    act: impl FnOnce(&Connection, Stamp) -> Result<T, E>,
+) -> Result<T, E> {
+    connection.busy_timeout(wait.min(LONGEST_WAIT))?;
+    let transaction = connection.transaction_with_behavior(behavior)?;
+    // The first read of the transaction: from here on it sees one state.
+    let stamp = stamp(&transaction, writes)?;
+    let value = act(&transaction, stamp)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn stamp(connection: &Connection, writes: u64) -> Result<Stamp, rusqlite::Error> {
+    let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+    Ok(Stamp { others: statement.query_row([], |row| row.get(0))?, writes })
 }
 
 /// Refuses versions that can corrupt a database in WAL mode.
@@ -166,7 +219,8 @@ const SCHEMA_VERSION: i64 = 1;
 /// SQLite counts milliseconds in 32 bits.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Every record is covered by `meta.mac` or its own `mac`: see [`super::record`].
+/// Every record is covered by `meta.mac` or its own `mac`: see [`super::record`]. `audit` is not: its MAC belongs to the audit log, and it
+/// moves without a passphrase.
 const SCHEMA: &str = "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -182,11 +236,17 @@ CREATE TABLE meta (
     sequence INTEGER NOT NULL,
     backed_up INTEGER NOT NULL,
     backup_time INTEGER,
+    retention_days INTEGER NOT NULL,
+    purge_protection INTEGER NOT NULL,
     mac BLOB NOT NULL
 ) STRICT;
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL COLLATE NOCASE UNIQUE
+    name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    delete_lock INTEGER NOT NULL,
+    policy TEXT,
+    deleted INTEGER,
+    recoverable_until INTEGER
 ) STRICT;
 CREATE TABLE versions (
     sequence INTEGER PRIMARY KEY,
@@ -201,6 +261,11 @@ CREATE TABLE versions (
     private BLOB NOT NULL,
     mac BLOB NOT NULL,
     UNIQUE (key, number)
+) STRICT;
+CREATE TABLE audit (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    count INTEGER NOT NULL,
+    mac BLOB NOT NULL
 ) STRICT;
 CREATE INDEX versions_census ON versions (sequence, key, number, thumbprint, mac);
 ";

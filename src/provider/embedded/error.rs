@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::io::{CommitError, escaped_path};
 use crate::key::VaultName;
 use crate::oaep::RsaKeyError;
-use crate::provider::ProviderErrorKind;
 use crate::provider::embedded::Owner;
+use crate::provider::{MissingRight, ProviderErrorKind};
 use crate::random::RandomError;
 
 /// Why an embedded vault can't be made, opened or used.
@@ -34,6 +34,8 @@ pub enum VaultError {
         /// What is wrong with it.
         damage: Damage,
     },
+    /// The role in which the vault was opened has not the right to do this.
+    Denied(MissingRight),
     /// There is a file at the path of the vault to be made.
     Exists(PathBuf),
     /// The file system refused.
@@ -111,7 +113,7 @@ impl VaultError {
             Self::Io { .. } | Self::OutOfMemory | Self::Random | Self::Sqlite { .. } => ProviderErrorKind::Unavailable,
             Self::KeyFileMissing(_) | Self::Locked(_) | Self::Passphrase { .. } => ProviderErrorKind::Locked,
             Self::NotFound(_) => ProviderErrorKind::NotFound,
-            Self::Permissions { .. } => ProviderErrorKind::Denied,
+            Self::Denied(_) | Self::Permissions { .. } => ProviderErrorKind::Denied,
             Self::Key(_)
             | Self::NetworkFilesystem(_)
             | Self::Newer { .. }
@@ -140,6 +142,7 @@ impl fmt::Display for VaultError {
                 write!(f, "{} has the backup's key {key} already, as {with}", escaped_path(path))
             }
             Self::Damaged { path, damage } => write!(f, "the vault file {} is damaged: {damage}", escaped_path(path)),
+            Self::Denied(missing) => missing.fmt(f),
             Self::Exists(path) => write!(f, "{} exists already", escaped_path(path)),
             Self::Io { path, .. } => write!(f, "can't read or write {}", escaped_path(path)),
             Self::Key(_) => f.write_str("the key can't be generated or encoded"),

@@ -1,24 +1,36 @@
 //! Tests of the embedded vault, and what they share.
 
 mod backups;
+mod deletion;
 mod keys;
+mod lifecycle;
+mod model;
 mod opening;
 mod processes;
 mod protection;
+mod speed;
 mod tampering;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 use crate::clock::VirtualClock;
-use crate::key::{KeyName, KeyRef, KeyVersion};
-use crate::provider::{KeyAdmin, KeyCensus, KeyProvider, ProviderErrorKind, WrappedKey};
+use crate::key::{KeyDetails, KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, VaultName, VersionNumber};
+use crate::oaep::{RsaPrivateKey, RsaPublicKey};
+use crate::provider::{
+    BackupRecipient, BackupUnlock, KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal,
+    ProviderError, ProviderErrorKind, Role, WrappedKey,
+};
 use crate::random::SystemRandom;
+use crate::secret::SecretBytes;
+use crate::testing::key_der;
+use key_row::KeyRow;
 
 /// Answers with one passphrase, or with none, and counts how often it is asked.
 #[derive(Debug, Default)]
@@ -58,6 +70,7 @@ fn settings(path: &Path, passphrase: &Arc<Answer>) -> VaultSettings {
         path: path.to_owned(),
         name: "local".parse().expect("a name"),
         owner: Owner::Customer,
+        role: None,
         passphrase: Arc::clone(passphrase) as Arc<dyn PassphraseSource>,
         clock: Arc::new(VirtualClock::at(UnixTime(1_700_000_000))),
         random: Arc::new(SystemRandom),
@@ -98,6 +111,46 @@ fn reference(text: &str) -> KeyRef {
 
 fn make(vault: &EmbeddedVault, key: &str) -> KeyVersion {
     KeyAdmin::create(vault, &name(key), 2048, &cx()).expect("a key")
+}
+
+/// The context of an operation at this time.
+fn at(time: u64) -> OpContext {
+    OpContext::new(Arc::new(VirtualClock::at(UnixTime(time))), Duration::from_secs(60))
+}
+
+/// A refusal's typed cause.
+fn cause<T: std::error::Error + 'static>(error: &ProviderError) -> &T {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    cause.unwrap_or_else(|| panic!("another cause: {error:?}"))
+}
+
+/// A private key of `vectors/keys`, which takes no time to generate.
+fn test_key(text: &str) -> RsaPrivateKey {
+    RsaPrivateKey::from_pkcs8_der(&SecretBytes::taken_from(key_der(&format!("{text}.pkcs8")))).expect("a good key")
+}
+
+fn import(vault: &EmbeddedVault, key: &str) -> KeyVersion {
+    vault.import(&name(key), &test_key("rsa2048"), &cx()).expect("a key")
+}
+
+/// A new public key each time, which nobody has the private half of, with a few bytes in the place of that: for tests of the vault
+/// itself, because generating a pair takes a quarter of a second.
+fn synthetic() -> record::Draft {
+    let mut spki = key_der("rsa2048.spki");
+    let known = RsaPublicKey::from_spki_der(&spki).expect("a good key");
+    let at = spki.windows(256).position(|window| window == known.modulus()).expect("has the modulus");
+    let modulus = &mut spki[at..at + 256];
+    crate::random::Random::fill(&SystemRandom, modulus).expect("random");
+    modulus[0] |= 0x80;
+    modulus[255] |= 1;
+    record::Draft {
+        created: UnixTime(1_700_000_000),
+        enabled: true,
+        not_before: None,
+        not_after: None,
+        public: RsaPublicKey::from_spki_der(&spki).expect("an odd number"),
+        pkcs8: SecretBytes::copied_from(&spki[at..at + 32]),
+    }
 }
 
 fn secret() -> SecretBytes {

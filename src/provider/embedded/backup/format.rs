@@ -8,10 +8,11 @@ use std::path::Path;
 use crate::aead::Gcm256;
 use crate::kdf;
 use crate::key::Thumbprint;
-use crate::oaep::{RsaKeyError, RsaPrivateKey, WrapAlgorithm};
-use crate::provider::embedded::backup::{Backup, BackupError, BackupRecipient};
+use crate::oaep::{RsaKeyError, WrapAlgorithm};
+use crate::provider::embedded::backup::{Backup, BackupError};
 use crate::provider::embedded::error::VaultError;
 use crate::provider::embedded::sealed::{self, OVERHEAD, PassphraseCost, SALT_LEN};
+use crate::provider::{BackupRecipient, BackupUnlock};
 use crate::random::{Random, random_secret};
 use crate::secret::SecretBytes;
 
@@ -31,16 +32,6 @@ pub enum BackupLock {
     Key(Thumbprint),
     /// A passphrase.
     Passphrase,
-}
-
-/// Opens a backup.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum BackupUnlock<'a> {
-    /// By the recovery key's private half.
-    Key(&'a RsaPrivateKey),
-    /// By the passphrase.
-    Passphrase(&'a SecretBytes),
 }
 
 enum Envelope {

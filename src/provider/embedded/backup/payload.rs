@@ -3,12 +3,12 @@
 use std::fmt;
 
 use crate::clock::UnixTime;
-use crate::key::{KeyName, KeyState, Thumbprint, VaultName, VersionNumber};
+use crate::key::{Deletion, KeyDetails, RotationPolicy, Thumbprint, VaultName, VersionNumber};
 use crate::oaep::RsaPrivateKey;
-use crate::provider::embedded::Owner;
 use crate::provider::embedded::backup::BackupError;
 use crate::provider::embedded::backup::format::{Cursor, MOST_BYTES};
-use crate::provider::embedded::record::{Draft, Record, state_from, state_number};
+use crate::provider::embedded::record::{Draft, Record, enabled_from, state_number};
+use crate::provider::embedded::{Owner, Retention, SoftDelete};
 use crate::secret::SecretBytes;
 
 /// The contents of a backup.
@@ -31,6 +31,8 @@ pub struct BackupVault {
     pub owner: Owner,
     /// When the vault was made.
     pub created: UnixTime,
+    /// What became of deleted keys in it.
+    pub soft_delete: SoftDelete,
     /// When the backup was taken.
     pub taken: UnixTime,
     /// Its keys.
@@ -40,8 +42,8 @@ pub struct BackupVault {
 /// One key in a backup.
 #[derive(Debug)]
 pub struct BackupKey {
-    /// Its name.
-    pub name: KeyName,
+    /// Its name, lock, policy and deletion.
+    pub details: KeyDetails,
     /// Its versions, oldest first, at least one.
     pub versions: Vec<BackupVersion>,
 }
@@ -62,7 +64,7 @@ impl BackupVersion {
             thumbprint: record.thumbprint,
             draft: Draft {
                 created: record.created,
-                state: record.state,
+                enabled: record.enabled,
                 not_before: record.not_before,
                 not_after: record.not_after,
                 public: record.public.clone(),
@@ -71,14 +73,26 @@ impl BackupVersion {
         }
     }
 
+    /// Whether the vault has this version with the same state and dates.
+    pub(super) fn is_same(&self, record: &Record) -> bool {
+        let draft = &self.draft;
+        (draft.created, draft.enabled, draft.not_before, draft.not_after)
+            == (record.created, record.enabled, record.not_before, record.not_after)
+    }
+
     /// Returns when it was made.
     pub fn created(&self) -> UnixTime {
         self.draft.created
     }
 
-    /// Returns its state when the backup was taken.
-    pub fn state(&self) -> KeyState {
-        self.draft.state
+    /// Returns whether it was enabled when the backup was taken.
+    pub fn is_enabled(&self) -> bool {
+        self.draft.enabled
+    }
+
+    /// Returns when its time to wrap begins and ends.
+    pub fn dates(&self) -> (Option<UnixTime>, Option<UnixTime>) {
+        (self.draft.not_before, self.draft.not_after)
     }
 }
 
@@ -119,19 +133,24 @@ impl Backup {
             put(&vault.id)?;
             put(&[vault.owner.number()])?;
             put(&vault.created.0.to_le_bytes())?;
+            put(&[vault.soft_delete.retention.days(), u8::from(vault.soft_delete.purge_protection)])?;
             put(&count(vault.keys.len())?)?;
             for key in &vault.keys {
-                put_name(put, key.name.as_str())?;
+                let details = &key.details;
+                put_name(put, details.name.as_str())?;
+                put(&[u8::from(details.delete_lock)])?;
+                let policy = if details.policy.is_empty() { String::new() } else { details.policy.to_string() };
+                put_name(put, &policy)?;
+                put_time(put, details.deletion.map(|deletion| deletion.deleted))?;
+                put_time(put, details.deletion.map(|deletion| deletion.recoverable_until))?;
                 put(&count(key.versions.len())?)?;
                 for version in &key.versions {
                     let draft = &version.draft;
                     put(&version.number.get().to_le_bytes())?;
                     put(&draft.created.0.to_le_bytes())?;
-                    put(&[state_number(draft.state)])?;
-                    for time in [draft.not_before, draft.not_after] {
-                        put(&[u8::from(time.is_some())])?;
-                        put(&time.unwrap_or_default().0.to_le_bytes())?;
-                    }
+                    put(&[state_number(draft.enabled)])?;
+                    put_time(put, draft.not_before)?;
+                    put_time(put, draft.not_after)?;
                     put(&u16::try_from(draft.pkcs8.len()).map_err(|_| BackupError::TooLarge)?.to_le_bytes())?;
                     put(draft.pkcs8.expose())?;
                 }
@@ -159,30 +178,41 @@ fn vault(cursor: &mut Cursor<'_>, taken: UnixTime) -> Result<BackupVault, Backup
     let [owner] = cursor.array()?;
     let owner = Owner::from_number(owner).ok_or(BackupError::Damaged)?;
     let created = time(cursor)?;
+    let [retention] = cursor.array()?;
+    let retention = Retention::of_days(retention).ok_or(BackupError::Damaged)?;
+    let soft_delete = SoftDelete { retention, purge_protection: flag(cursor)? };
     let count = u32::from_le_bytes(cursor.array()?);
     let keys: Vec<BackupKey> = (0..count).map(|_| key(cursor)).collect::<Result<_, _>>()?;
-    let mut names: Vec<String> = keys.iter().map(|key| key.name.as_str().to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = keys.iter().map(|key| key.details.name.as_str().to_ascii_lowercase()).collect();
     names.sort_unstable();
     names.dedup();
     if names.len() != keys.len() {
         return Err(BackupError::Damaged);
     }
-    Ok(BackupVault { name, id, owner, created, taken, keys })
+    Ok(BackupVault { name, id, owner, created, soft_delete, taken, keys })
 }
 
 fn key(cursor: &mut Cursor<'_>) -> Result<BackupKey, BackupError> {
     let name = name(cursor)?;
+    let delete_lock = flag(cursor)?;
+    let policy = policy(cursor)?;
+    let deletion = match (optional_time(cursor)?, optional_time(cursor)?) {
+        (None, None) => None,
+        (Some(deleted), Some(recoverable_until)) => Some(Deletion { deleted, recoverable_until }),
+        _ => return Err(BackupError::Damaged),
+    };
+    let details = KeyDetails { name, delete_lock, policy, deletion };
     let count = u32::from_le_bytes(cursor.array()?);
     let versions: Vec<BackupVersion> = (0..count).map(|_| version(cursor)).collect::<Result<_, _>>()?;
     let ascending = versions.iter().zip(versions.iter().skip(1)).all(|(one, next)| one.number < next.number);
-    if versions.is_empty() || !ascending { Err(BackupError::Damaged) } else { Ok(BackupKey { name, versions }) }
+    if versions.is_empty() || !ascending { Err(BackupError::Damaged) } else { Ok(BackupKey { details, versions }) }
 }
 
 fn version(cursor: &mut Cursor<'_>) -> Result<BackupVersion, BackupError> {
     let number = VersionNumber::new(u32::from_le_bytes(cursor.array()?)).ok_or(BackupError::Damaged)?;
     let created = time(cursor)?;
     let [state] = cursor.array()?;
-    let state = state_from(state).ok_or(BackupError::Damaged)?;
+    let enabled = enabled_from(state).ok_or(BackupError::Damaged)?;
     let (not_before, not_after) = (optional_time(cursor)?, optional_time(cursor)?);
     let len = usize::from(u16::from_le_bytes(cursor.array()?));
     if len > MOST_PRIVATE {
@@ -192,13 +222,32 @@ fn version(cursor: &mut Cursor<'_>) -> Result<BackupVersion, BackupError> {
     let private = RsaPrivateKey::from_pkcs8_der(&pkcs8).map_err(|_| BackupError::Damaged)?;
     let public = private.public().map_err(|_| BackupError::Damaged)?;
     let thumbprint = Thumbprint::of(&public);
-    Ok(BackupVersion { number, thumbprint, draft: Draft { created, state, not_before, not_after, public, pkcs8 } })
+    Ok(BackupVersion { number, thumbprint, draft: Draft { created, enabled, not_before, not_after, public, pkcs8 } })
 }
 
 fn name<T: std::str::FromStr>(cursor: &mut Cursor<'_>) -> Result<T, BackupError> {
     let [len] = cursor.array()?;
     let text = std::str::from_utf8(cursor.take(usize::from(len))?).map_err(|_| BackupError::Damaged)?;
     text.parse().map_err(|_| BackupError::Damaged)
+}
+
+/// Reads a policy in its one text; no text for none.
+fn policy(cursor: &mut Cursor<'_>) -> Result<RotationPolicy, BackupError> {
+    let [len] = cursor.array()?;
+    if len == 0 {
+        return Ok(RotationPolicy::default());
+    }
+    let text = std::str::from_utf8(cursor.take(usize::from(len))?).map_err(|_| BackupError::Damaged)?;
+    let policy: RotationPolicy = text.parse().map_err(|_| BackupError::Damaged)?;
+    if policy.is_empty() { Err(BackupError::Damaged) } else { Ok(policy) }
+}
+
+fn flag(cursor: &mut Cursor<'_>) -> Result<bool, BackupError> {
+    match cursor.array()? {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(BackupError::Damaged),
+    }
 }
 
 fn time(cursor: &mut Cursor<'_>) -> Result<UnixTime, BackupError> {
@@ -222,6 +271,11 @@ fn count(items: usize) -> Result<[u8; 4], BackupError> {
 fn put_name(put: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>, name: &str) -> Result<(), BackupError> {
     put(&[u8::try_from(name.len()).map_err(|_| BackupError::TooLarge)?])?;
     put(name.as_bytes())
+}
+
+fn put_time(put: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>, time: Option<UnixTime>) -> Result<(), BackupError> {
+    put(&[u8::from(time.is_some())])?;
+    put(&time.unwrap_or_default().0.to_le_bytes())
 }
 
 const MOST_VAULTS: u32 = 1024;

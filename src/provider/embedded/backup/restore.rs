@@ -2,14 +2,15 @@
 
 use rusqlite::{Connection, params};
 
-use crate::key::{KeyName, VersionNumber};
-use crate::provider::OpContext;
+use crate::key::{KeyDetails, KeyName, VersionNumber};
+use crate::provider::embedded::EmbeddedVault;
 use crate::provider::embedded::backup::{BackupKey, BackupVault, BackupVersion};
 use crate::provider::embedded::error::{Fault, VaultError};
-use crate::provider::embedded::provider::{add_key, key_id};
-use crate::provider::embedded::record::{Meta, Record};
+use crate::provider::embedded::key_row::KeyRow;
+use crate::provider::embedded::meta::Meta;
+use crate::provider::embedded::record::Record;
 use crate::provider::embedded::root::RootKey;
-use crate::provider::embedded::{Damage, EmbeddedVault};
+use crate::provider::{OpContext, Right};
 
 /// What a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,16 +35,18 @@ impl EmbeddedVault {
         if expected != found {
             return Err(VaultError::WrongOwner { path: self.settings.path.clone(), expected, found });
         }
+        self.permit(Right::Administer)?;
         let root = self.root_key(cx)?;
         self.change(cx, &root, |connection, meta| {
             let was_current = meta.backed_up >= meta.sequence;
             let mut report = RestoreReport::default();
+            let mut same = true;
             for key in &backup.keys {
-                self.restore_key(connection, meta, &root, key, &mut report)?;
+                same &= self.restore_into(connection, meta, &root, key, &mut report)?;
             }
             let all: i64 = connection.query_row("SELECT count(*) FROM versions", [], |row| row.get(0))?;
             let in_backup = report.added.len() + report.present.len();
-            if was_current || usize::try_from(all).is_ok_and(|all| all == in_backup) {
+            if was_current || (same && usize::try_from(all).is_ok_and(|all| all == in_backup)) {
                 meta.backed_up = meta.sequence;
                 meta.backup_time = meta.backup_time.max(Some(backup.taken));
             }
@@ -52,21 +55,24 @@ impl EmbeddedVault {
         })
     }
 
-    fn restore_key(
+    /// Adds what is missing of one key. Returns whether the vault has it now just as the backup has it.
+    fn restore_into(
         &self,
         connection: &Connection,
         meta: &mut Meta,
         root: &RootKey,
         key: &BackupKey,
         report: &mut RestoreReport,
-    ) -> Result<(), Fault> {
-        let known = Record::select(connection, meta, Some(root), "WHERE keys.name = ?1", params![key.name.as_str()])?;
-        // The vault's own spelling goes on: the row's authentication has it in it.
-        let (id, name) = match (known.first(), key_id(connection, &key.name)?) {
-            (Some(record), _) => (record.key, record.name.clone()),
-            (None, None) => (add_key(connection, &key.name)?, key.name.clone()),
-            (None, Some(_)) => return Err(Damage::Authentication.into()),
+    ) -> Result<bool, Fault> {
+        let name = &key.details.name;
+        let known = Record::select(connection, meta, Some(root), "WHERE keys.name = ?1", params![name.as_str()])?;
+        // The vault's own spelling goes on: the row's authentication has it in it. So do its lock, policy and deletion.
+        let row = match KeyRow::find(connection, name)? {
+            Some(row) => row,
+            None => KeyRow::insert(connection, key.details.clone())?,
         };
+        let name = &row.details.name;
+        let mut same = row.details == KeyDetails { name: name.clone(), ..key.details.clone() };
         for version in &key.versions {
             let at = |record: &Record| format!("{}@{}", record.name, record.number);
             let conflict = |with: String| {
@@ -76,6 +82,7 @@ impl EmbeddedVault {
             match known.iter().find(|record| record.number == version.number) {
                 Some(record) if record.thumbprint == version.thumbprint => {
                     report.present.push((name.clone(), version.number));
+                    same &= version.is_same(record);
                     continue;
                 }
                 Some(record) => return Err(conflict(at(record))),
@@ -84,10 +91,10 @@ impl EmbeddedVault {
             if let Some(record) = elsewhere(connection, meta, root, version)? {
                 return Err(conflict(at(&record)));
             }
-            version.draft.insert(connection, meta, root, (id, &name, version.number), &*self.settings.random)?;
+            version.draft.insert(connection, meta, root, (&row, version.number), &*self.settings.random)?;
             report.added.push((name.clone(), version.number));
         }
-        Ok(())
+        Ok(same)
     }
 }
 

@@ -1,11 +1,7 @@
 //! Keys: made, found, rotated, used and refused.
 
-use std::time::Duration;
-
 use super::*;
 use crate::clock::Clock;
-use crate::key::{KeyState, VersionNumber};
-use crate::oaep::RsaPrivateKey;
 
 #[test]
 fn a_key_is_made_found_and_used() {
@@ -121,30 +117,6 @@ fn expired_and_future_keys_unwrap_but_do_not_wrap() {
 }
 
 #[test]
-fn disabled_and_deleted_keys_do_nothing_but_are_shown() {
-    let (_folder, path) = folder();
-    let vault = plain(&path);
-    for (text, state, kind) in [
-        ("off", KeyState::Disabled, ProviderErrorKind::Disabled),
-        ("gone", KeyState::Deleted, ProviderErrorKind::Deleted),
-    ] {
-        let key = insert(&vault, text, state, None, None);
-        assert_eq!(vault.version(&reference(text), &cx()).expect("shown").state, state);
-        assert_eq!(vault.wrap_key(&key, &secret(), &cx()).expect_err("refused").kind, kind);
-        let ciphertext = key.public.encrypt(crate::oaep::WrapAlgorithm::RsaOaep256, &secret()).expect("encrypts");
-        let wrapped = WrappedKey {
-            thumbprint: key.thumbprint,
-            id: key.id,
-            algorithm: crate::oaep::WrapAlgorithm::RsaOaep256,
-            ciphertext,
-        };
-        assert_eq!(vault.unwrap_key(&wrapped, &cx()).expect_err("refused").kind, kind);
-    }
-    assert_eq!(vault.rotate(&name("gone"), &cx()).expect_err("refused").kind, ProviderErrorKind::Deleted);
-    assert!(vault.rotate(&name("off"), &cx()).is_ok());
-}
-
-#[test]
 fn a_vault_with_new_keys_is_not_backed_up() {
     let (_folder, path) = folder();
     let vault = plain(&path);
@@ -173,7 +145,7 @@ fn private_keys_are_nowhere_in_the_files_in_clear() {
     }
 }
 
-/// Inserts a version with a state and dates, which have no setters yet.
+/// Inserts a version with a state and dates from before the vault was made.
 pub(super) fn insert(
     vault: &EmbeddedVault,
     key: &str,
@@ -183,17 +155,17 @@ pub(super) fn insert(
 ) -> KeyVersion {
     let private = RsaPrivateKey::generate(2048).expect("a key");
     let draft = record::Draft {
-        created: UnixTime(1),
-        state,
+        enabled: state == KeyState::Enabled,
         not_before,
         not_after,
-        public: private.public().expect("public"),
-        pkcs8: private.to_pkcs8_der().expect("encodes"),
+        ..record::Draft::of(&private, UnixTime(1)).expect("a draft")
     };
     let root = vault.root_key(&cx()).expect("unlocked");
     let insert = |connection: &Connection, meta: &mut Meta| {
-        let id = provider::add_key(connection, &name(key))?;
-        draft.insert(connection, meta, &root, (id, &name(key), VersionNumber::FIRST), &SystemRandom)?;
+        let details =
+            KeyDetails { name: name(key), delete_lock: false, policy: RotationPolicy::default(), deletion: None };
+        let row = KeyRow::insert(connection, details)?;
+        draft.insert(connection, meta, &root, (&row, VersionNumber::FIRST), &SystemRandom)?;
         meta.write(connection, &root)
     };
     vault.change(&cx(), &root, insert).expect("inserts");

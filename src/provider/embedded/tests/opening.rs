@@ -251,6 +251,10 @@ fn a_golden_vault_opens_for_ever() {
     }
     let vault = open(&path).expect("opens");
     assert_eq!(vault.keys(&cx()).expect("lists"), [name("backup"), name("Old-Key")]);
+    let [gone] = vault.deleted(&cx()).expect("lists").try_into().expect("one");
+    assert_eq!(gone.name, name("gone"));
+    assert_eq!(gone.deletion.expect("deleted").recoverable_until, UnixTime(1_752_592_000));
+    assert_eq!(vault.soft_delete(&cx()).expect("reads").retention.days(), 30);
     assert!(vault.backup_status(&cx()).expect("status").current);
     let kek = vault.version(&reference("backup@1"), &cx()).expect("finds");
     let wrapped = WrappedKey {

@@ -57,6 +57,34 @@ fn child() {
                 vault.rotate(&name("backup"), &cx()).expect("rotates");
             }
         }
+        "rotate synthetically for ever" => {
+            let mut log = std::fs::OpenOptions::new();
+            let mut log = log.create(true).append(true).open(log_of(Path::new(&path))).expect("opens");
+            loop {
+                let vault = EmbeddedVault::open(settings.clone()).expect("opens");
+                for _ in 0..20 {
+                    let made = vault.rotate_with(&name("backup"), &cx(), |_| Ok(synthetic())).expect("rotates");
+                    // Only now, when the vault says that it is durable. One line is one write.
+                    std::io::Write::write_all(&mut log, format!("{} {}\n", made.id, made.thumbprint).as_bytes())
+                        .expect("writes");
+                }
+            }
+        }
+        "change for ever" => {
+            let vault = EmbeddedVault::open(settings).expect("opens");
+            let (key, other) = (name("backup"), name("other"));
+            let policy = "rotate P1Y after creation".parse().expect("a policy");
+            loop {
+                vault.update(&key, None, &KeyChanges::disable(), &cx()).expect("disables");
+                vault.set_policy(&key, &policy, &cx()).expect("sets");
+                vault.update(&key, None, &KeyChanges::enable(), &cx()).expect("enables");
+                vault.delete(&key, &cx()).expect("deletes");
+                vault.recover(&key, &cx()).expect("recovers");
+                vault.add(&other, &synthetic(), &cx()).expect("adds");
+                vault.delete(&other, &cx()).expect("deletes");
+                vault.purge(&other, &cx()).expect("purges");
+            }
+        }
         "create for ever" => loop {
             drop(EmbeddedVault::open_or_create(settings.clone(), Protection::KeyFile).expect("a vault"));
             std::fs::remove_file(&path).expect("removes");
@@ -172,4 +200,85 @@ fn a_process_killed_while_it_creates_leaves_a_vault_or_none() {
             EmbeddedVault::open_or_create(settings(&path, &Answer::nothing()), Protection::KeyFile).expect("a vault");
         drop(vault);
     });
+}
+
+#[test]
+fn a_process_killed_while_it_changes_keys_leaves_the_state_before_or_after() {
+    let (_folder, path) = folder();
+    let soft_delete = SoftDelete { retention: Retention::default(), purge_protection: false };
+    let vault = EmbeddedVault::create_with(settings(&path, &Answer::nothing()), Protection::KeyFile, soft_delete);
+    let vault = vault.expect("a vault");
+    let wrapped = wrap(&vault, &import(&vault, "backup"));
+    drop(vault);
+    killed("change for ever", &path, &[60, 64, 69, 75, 82, 90, 99, 109, 120, 132, 145, 159], || {
+        // Opening checks every record.
+        let vault = open(&path).expect("opens");
+        let (key, other) = (name("backup"), name("other"));
+        if vault.details(&key, &cx()).expect("is there").deletion.is_some() {
+            vault.recover(&key, &cx()).expect("recovers");
+        }
+        vault.update(&key, None, &KeyChanges::enable(), &cx()).expect("enables");
+        unwraps(&vault, &wrapped);
+        if let Ok(details) = vault.details(&other, &cx()) {
+            if details.deletion.is_none() {
+                vault.delete(&other, &cx()).expect("deletes");
+            }
+            vault.purge(&other, &cx()).expect("purges");
+        }
+    });
+}
+
+#[test]
+fn three_hundred_rotations_by_killed_processes_lose_none() {
+    rotations_under_kills(300, 4);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_thousand_rotations_by_killed_processes_lose_none() {
+    rotations_under_kills(10_000, 8);
+}
+
+/// Rotates until there are `rotations` versions that were acknowledged, with a kill of one of the processes every 50 to 200 ms.
+fn rotations_under_kills(rotations: usize, processes: usize) {
+    let (_folder, path) = folder();
+    import(&plain(&path), "backup");
+    let start = Instant::now();
+    let mut children: Vec<Child> = (0..processes).map(|_| spawn("rotate synthetically for ever", &path)).collect();
+    let mut kills = 0;
+    let acknowledged = loop {
+        // 50 to 200 ms, in an order that is no rhythm.
+        std::thread::sleep(Duration::from_millis(50 + (kills * 67) % 151));
+        let victim = usize::try_from(kills * 5).expect("small") % processes;
+        children[victim].kill().expect("kills");
+        children[victim].wait().expect("ends");
+        kills += 1;
+        let log = std::fs::read_to_string(log_of(&path)).unwrap_or_default();
+        if log.lines().count() >= rotations {
+            break log;
+        }
+        assert!(start.elapsed() < Duration::from_secs(1200), "{} after 20 minutes", log.lines().count());
+        children[victim] = spawn("rotate synthetically for ever", &path);
+    };
+    for mut child in children {
+        child.kill().expect("kills");
+        child.wait().expect("ends");
+    }
+    // Opening checks every record, so a torn one would be found here.
+    let vault = open(&path).expect("nothing is torn");
+    let versions = vault.versions(&name("backup"), &cx()).expect("lists");
+    assert!(versions.iter().map(|(number, _)| number.get() as usize).eq(1..=versions.len()), "a gap");
+    let there: std::collections::HashSet<String> =
+        versions.iter().map(|(_, version)| format!("{} {}", version.id, version.thumbprint)).collect();
+    let lost = acknowledged.lines().filter(|line| !there.contains(*line)).count();
+    println!(
+        "{} rotations by {processes} processes, {kills} kills, {:.0} s: lost {lost}, torn 0",
+        versions.len() - 1,
+        start.elapsed().as_secs_f64()
+    );
+    assert_eq!(lost, 0);
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    files::beside(path, ".acknowledged")
 }

@@ -1,0 +1,271 @@
+//! Changing keys that are there.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
+use sobre::manage::{Home, HomeError};
+use sobre::provider::embedded::EmbeddedVault;
+use sobre::provider::{
+    KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
+};
+
+use crate::cli::args::{Change, Global, Switch};
+use crate::cli::commands::key::confirm::{Deed, confirm};
+use crate::cli::commands::key::{describe, describe_whole, remind, whole, would};
+use crate::cli::commands::open_home;
+use crate::cli::exit::Failure;
+use crate::cli::report::Output;
+use crate::cli::units::{Date, PolicyPeriod, count};
+
+pub(super) fn enable(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let found = Found::of(&home, key)?;
+    if change.dry_run {
+        return would(output, "enable", &found.version.id, json!({}));
+    }
+    let version = found.update(&home, &KeyChanges::enable())?;
+    output.say(format_args!("enabled {}", version.id));
+    remind(output);
+    output.finish(json!({ "key": describe(&version) }))
+}
+
+pub(super) fn disable(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let found = Found::of(&home, key)?;
+    let id = found.version.id.clone();
+    let others = match found.others(&home)? {
+        0 => String::new(),
+        1 => "; 1 other version is still enabled".to_owned(),
+        others => format!("; {others} other versions are still enabled"),
+    };
+    let meaning = format!("{id} wraps and unwraps nothing until it is enabled again{others}");
+    let deed = Deed { verb: "disable", id: &id, meaning: &meaning, ask: false };
+    if !confirm(deed, change, output)? {
+        return would(output, "disable", &id, json!({}));
+    }
+    let version = found.update(&home, &KeyChanges::disable())?;
+    output.say(&meaning);
+    remind(output);
+    output.finish(json!({ "key": describe(&version) }))
+}
+
+pub(super) fn update(
+    key: &str,
+    (not_before, expires, delete_lock): (Option<Date>, Option<Date>, Option<Switch>),
+    change: Change,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let dates = not_before.is_some() || expires.is_some();
+    if !dates && delete_lock.is_none() {
+        return Err(Failure::usage(
+            "there is nothing to change",
+            "say what, with --not-before, --expires or --delete-lock",
+        ));
+    }
+    let home = open_home(global)?;
+    let lock = match delete_lock {
+        Some(switch) => Some((whole(&home, key, "locked", "update")?, switch == Switch::On)),
+        None => None,
+    };
+    let found = Found::of(&home, key)?;
+    if change.dry_run {
+        return would(output, "update", &found.version.id, json!({}));
+    }
+    let mut result = json!({});
+    if let (Value::Object(fields), true) = (&mut result, dates) {
+        let changes = KeyChanges {
+            not_before: not_before.map(|date| date.0),
+            not_after: expires.map(|date| date.0),
+            ..KeyChanges::default()
+        };
+        let version = found.update(&home, &changes)?;
+        let (from, until) = (version.not_before, version.not_after);
+        let from = from.map_or_else(String::new, |time| format!(" from {time}"));
+        let until = until.map_or_else(|| ", without end".to_owned(), |time| format!(" until {time}"));
+        output.say(format_args!("{} wraps{from}{until}; it unwraps at any time", version.id));
+        fields.insert("key".to_owned(), describe(&version));
+    }
+    if let (Value::Object(fields), Some(((vault, name), locked))) = (&mut result, lock) {
+        let details = vault.set_delete_lock(&name, locked, &home.context()).map_err(HomeError::from)?;
+        let id = format!("{}/{name}", vault.name());
+        output.say(format_args!("{id} {} be deleted", if locked { "can't" } else { "can" }));
+        fields.insert("whole".to_owned(), describe_whole(&id, &details));
+    }
+    remind(output);
+    output.finish(result)
+}
+
+/// The periods of a policy, after creation and before expiry.
+pub(super) struct Periods {
+    pub(super) rotate: (Option<PolicyPeriod>, Option<PolicyPeriod>),
+    pub(super) notify: (Option<PolicyPeriod>, Option<PolicyPeriod>),
+}
+
+pub(super) fn policy(
+    key: &str,
+    periods: &Periods,
+    change: Change,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let (vault, name) = whole(&home, key, "given a policy", "policy")?;
+    let id = format!("{}/{name}", vault.name());
+    let before = vault.details(&name, &home.context()).map_err(HomeError::from)?;
+    let trigger =
+        |present: Option<Trigger>, (after, before): (Option<PolicyPeriod>, Option<PolicyPeriod>)| match (after, before)
+        {
+            (Some(period), _) => period.0.map(Trigger::AfterCreation),
+            (None, Some(period)) => period.0.map(Trigger::BeforeExpiry),
+            (None, None) => present,
+        };
+    let policy = RotationPolicy {
+        notify: trigger(before.policy.notify, periods.notify),
+        rotate: trigger(before.policy.rotate, periods.rotate),
+    };
+    let asked = [periods.rotate.0, periods.rotate.1, periods.notify.0, periods.notify.1].iter().any(Option::is_some);
+    if asked && change.dry_run {
+        return would(output, "change the policy of", &id, json!({ "policy": policy.to_string() }));
+    }
+    let details = match asked {
+        true => vault.set_policy(&name, &policy, &home.context()).map_err(HomeError::from)?,
+        false => before,
+    };
+    output.say(format_args!("{id}: {}", details.policy));
+    let newest = home.find(&Home::key_ref(&id)?)?.version;
+    let mut due = Vec::new();
+    for action in details.policy.schedule(&newest) {
+        output.say(format_args!("  {}: {} from {} on", newest.id, action.action.name(), action.since));
+        due.push(json!({ "action": action.action.name(), "since": action.since.to_string() }));
+    }
+    if asked {
+        remind(output);
+    }
+    output.finish(json!({ "whole": describe_whole(&id, &details), "schedule": due }))
+}
+
+pub(super) fn delete(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let (vault, name) = whole(&home, key, "deleted", "delete")?;
+    let cx = home.context();
+    let id = format!("{}/{name}", vault.name());
+    let details = vault.details(&name, &cx).map_err(HomeError::from)?;
+    // What would be refused is refused before anybody is asked.
+    if let Some(deletion) = details.deletion {
+        return Err(refusal(
+            &vault,
+            ProviderErrorKind::Deleted,
+            &name,
+            KeyRefusal::Recoverable(deletion.recoverable_until),
+        ));
+    }
+    if details.delete_lock {
+        return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::DeleteLocked));
+    }
+    let versions = vault.versions(&name, &cx).map_err(HomeError::from)?.len();
+    let days = vault.soft_delete(&cx).map_err(HomeError::from)?.retention.days();
+    let meaning = format!(
+        "{id} with {} unwraps nothing any more; for {days} days at least it can be recovered",
+        count(versions, "version")
+    );
+    let deed = Deed { verb: "delete", id: &id, meaning: &meaning, ask: true };
+    if !confirm(deed, change, output)? {
+        return would(output, "delete", &id, json!({ "versions": versions }));
+    }
+    let deletion = vault.delete(&name, &cx).map_err(HomeError::from)?;
+    output.say(format_args!("deleted {id} with {}", count(versions, "version")));
+    output
+        .say(format_args!("bring it back until {} at least with: sobre key recover {id}", deletion.recoverable_until));
+    output.finish(json!({
+        "key": id,
+        "versions": versions,
+        "deleted": deletion.deleted.to_string(),
+        "recoverable_until": deletion.recoverable_until.to_string(),
+    }))
+}
+
+pub(super) fn recover(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let (vault, name) = whole(&home, key, "recovered", "recover")?;
+    let id = format!("{}/{name}", vault.name());
+    if change.dry_run {
+        let details = vault.details(&name, &home.context()).map_err(HomeError::from)?;
+        if details.deletion.is_none() {
+            return Err(refusal(&vault, ProviderErrorKind::Unsupported, &name, KeyRefusal::NotDeleted));
+        }
+        return would(output, "recover", &id, json!({}));
+    }
+    let details = vault.recover(&name, &home.context()).map_err(HomeError::from)?;
+    output.say(format_args!("recovered {id}: its versions are as they were"));
+    remind(output);
+    output.finish(json!({ "whole": describe_whole(&id, &details) }))
+}
+
+pub(super) fn purge(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+    let home = open_home(global)?;
+    let (vault, name) = whole(&home, key, "purged", "purge")?;
+    let cx = home.context();
+    let id = format!("{}/{name}", vault.name());
+    let details = vault.details(&name, &cx).map_err(HomeError::from)?;
+    let Some(deletion) = details.deletion else {
+        return Err(refusal(&vault, ProviderErrorKind::Unsupported, &name, KeyRefusal::NotDeleted));
+    };
+    let until = deletion.recoverable_until;
+    if vault.soft_delete(&cx).map_err(HomeError::from)?.purge_protection && cx.now() < until {
+        return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::PurgeProtected(until)));
+    }
+    let versions = vault.versions(&name, &cx).map_err(HomeError::from)?;
+    let meaning = format!(
+        "{id} with {} is destroyed for ever: what only it unwraps can't be opened again, except with a backup of the key",
+        count(versions.len(), "version")
+    );
+    let deed = Deed { verb: "purge", id: &id, meaning: &meaning, ask: true };
+    if !confirm(deed, change, output)? {
+        return would(output, "purge", &id, json!({ "versions": versions.len() }));
+    }
+    vault.purge(&name, &cx).map_err(HomeError::from)?;
+    output.say(format_args!("purged {id} with {}", count(versions.len(), "version")));
+    output.say("copies of the vault's files, and backups, may still have it");
+    let versions: Vec<Value> = versions.iter().map(|(_, version)| describe(version)).collect();
+    output.finish(json!({ "key": id, "purged": versions }))
+}
+
+/// A version in a vault.
+struct Found {
+    vault: Arc<EmbeddedVault>,
+    name: KeyName,
+    number: VersionNumber,
+    version: KeyVersion,
+}
+
+impl Found {
+    fn of(home: &Home, key: &str) -> Result<Self, Failure> {
+        let found = home.find(&Home::key_ref(key)?)?;
+        let Ok(KeyRef::Named { name, version: Some(number), .. }) = found.version.id.parse() else {
+            return Err(Failure::usage(
+                "a key in a file has no state",
+                "name a key of a vault, as NAME or VAULT/NAME@N",
+            ));
+        };
+        let vault = home.vault(found.provider.name())?;
+        Ok(Self { vault, name, number, version: found.version })
+    }
+
+    fn update(&self, home: &Home, changes: &KeyChanges) -> Result<KeyVersion, HomeError> {
+        Ok(self.vault.update(&self.name, Some(self.number), changes, &home.context())?)
+    }
+
+    /// Counts the other versions of the key that are enabled.
+    fn others(&self, home: &Home) -> Result<usize, HomeError> {
+        let versions = self.vault.versions(&self.name, &home.context())?;
+        let enabled = |version: &KeyVersion| version.state == KeyState::Enabled;
+        Ok(versions.iter().filter(|(number, version)| *number != self.number && enabled(version)).count())
+    }
+}
+
+fn refusal(vault: &EmbeddedVault, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
+    HomeError::from(ProviderError::new(kind, vault.name(), key.as_str()).because(cause)).into()
+}

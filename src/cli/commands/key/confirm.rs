@@ -1,0 +1,50 @@
+//! The one place at which a person hears what a change will cost, and may say no.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use crate::cli::args::Change;
+use crate::cli::exit::Failure;
+use crate::cli::report::Output;
+
+/// What is about to be done to a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deed<'a> {
+    /// As in `delete`.
+    pub(super) verb: &'static str,
+    /// The key or version.
+    pub(super) id: &'a str,
+    /// What it means, in one sentence.
+    pub(super) meaning: &'a str,
+    /// Whether somebody must say yes. What can be undone by one command needs none.
+    pub(super) ask: bool,
+}
+
+/// Says what a deed means and asks for it. Returns whether it is to be done: not in a dry run.
+///
+/// Everything that takes a key out of use comes through here.
+pub(super) fn confirm(deed: Deed<'_>, change: Change, output: &Output) -> Result<bool, Failure> {
+    let Deed { verb, id, meaning, ask } = deed;
+    if change.dry_run {
+        output.say(meaning);
+        return Ok(false);
+    }
+    if !ask || change.yes {
+        return Ok(true);
+    }
+    let refuse =
+        |message: String| Failure::usage(message, format!("say so beforehand with: sobre key {verb} {id} --yes"));
+    if !io::stdin().is_terminal() {
+        return Err(refuse(format!("nobody can be asked whether to {verb} {id}: there is no terminal")));
+    }
+    output.warn(meaning);
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "To {verb} {id}, type its name: ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    let name = id.rsplit('/').next().unwrap_or(id);
+    match answer.trim() {
+        text if text == id || text == name => Ok(true),
+        _ => Err(refuse(format!("that is not its name; {id} stays as it is"))),
+    }
+}
