@@ -1,6 +1,7 @@
 //! Time: every clock read goes through [`Clock`], so that every rule with a duration can be tested.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,40 @@ impl fmt::Display for UnixTime {
         write!(f, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
     }
 }
+
+impl FromStr for UnixTime {
+    type Err = TimeError;
+
+    /// Reads what `Display` writes, and the shorter `YYYY-MM-DD`, midnight in UTC.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        if let Some(seconds) = text.strip_prefix('@') {
+            return seconds.parse().map(Self).map_err(|_| TimeError);
+        }
+        let (date, time) = match text.strip_suffix('Z').and_then(|text| text.split_once('T')) {
+            Some((date, time)) => (date, time),
+            None => (text, "00:00:00"),
+        };
+        let [year, month, day] = numbers(date, '-', [4, 2, 2]).ok_or(TimeError)?;
+        let [hour, minute, second] = numbers(time, ':', [2, 2, 2]).ok_or(TimeError)?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return Err(TimeError);
+        }
+        let days = days_from_civil(year, month, day).ok_or(TimeError)?;
+        Ok(Self(days * 86_400 + hour * 3600 + minute * 60 + second))
+    }
+}
+
+/// Not a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeError;
+
+impl fmt::Display for TimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ, from 1970 on")
+    }
+}
+
+impl std::error::Error for TimeError {}
 
 /// Reads the machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,6 +131,31 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The day number of a date from 1970 on; `None` where the calendar has no such day.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let from_march = if month > 2 { month.checked_sub(3)? } else { month + 9 };
+    let shifted_year = year.checked_sub(u64::from(month <= 2))?;
+    let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+    let day_of_year = (153 * from_march + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    // What is no day of its month comes back as another one.
+    (civil_from_days(days) == (year, month, day)).then_some(days)
+}
+
+/// Reads three numbers of so many digits each.
+fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[u64; 3]> {
+    let mut parts = text.split(separator);
+    let mut read = |len| {
+        let part = parts.next()?;
+        let plain = part.len() == len && part.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| part.parse().ok()).flatten()
+    };
+    let [first, second, third] = digits;
+    let numbers = [read(first)?, read(second)?, read(third)?];
+    parts.next().is_none().then_some(numbers)
+}
+
 const DAYS_UNTIL_YEAR_10000: u64 = 2_932_897;
 
 #[cfg(test)]
@@ -115,6 +175,40 @@ mod tests {
             (u64::MAX, "@18446744073709551615"),
         ] {
             assert_eq!(UnixTime(seconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_nothing_else_does() {
+        for seconds in [0, 951_782_399, 951_782_400, 2_147_483_648, 4_294_967_296, 253_402_300_799, u64::MAX] {
+            assert_eq!(UnixTime(seconds).to_string().parse(), Ok(UnixTime(seconds)));
+        }
+        for days in 0..60_000 {
+            let time = UnixTime(days * 86_400);
+            assert_eq!(time.to_string()[..10].parse(), Ok(time));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-1-1",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-02-29",
+            "2026-04-31",
+            "2026-01-00",
+            "1969-12-31",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00+00:00",
+            "@",
+            "@-1",
+            "0000-01-01",
+            "2026-01-01-01",
+            "+026-01-01",
+            "2026-01-01T00:00Z",
+        ] {
+            assert_eq!(text.parse::<UnixTime>(), Err(TimeError), "{text}");
         }
     }
 
