@@ -40,6 +40,8 @@ compile_error!("sobre needs 64-bit pointers");
 
 mod aead;
 pub mod audit;
+#[cfg(feature = "store")]
+pub mod catalog;
 pub mod clock;
 pub mod engine;
 pub mod format;
