@@ -39,6 +39,9 @@ compile_error!("sobre runs on Linux: it needs SEEK_HOLE, memory locking and rena
 compile_error!("sobre needs 64-bit pointers");
 
 mod aead;
+pub mod audit;
+#[cfg(feature = "store")]
+pub mod catalog;
 pub mod clock;
 pub mod engine;
 pub mod format;

@@ -1,5 +1,7 @@
 //! A home: the configuration, its vaults, and what a person's words for keys mean in it.
 
+mod audit;
+mod catalog;
 mod config;
 mod error;
 mod first_use;
@@ -8,6 +10,7 @@ mod keys;
 mod paths;
 mod restore;
 
+pub use catalog::Rebuilt;
 pub use config::{Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};

@@ -1,9 +1,13 @@
 //! The command as a user and as a hostile world meet it: every test runs the real binary in a folder of its own.
 
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/catalog.rs"]
+mod catalog;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/first_use.rs"]

@@ -1,6 +1,8 @@
 //! The grammar of the command line.
 
+mod audit;
 mod bench;
+mod catalog;
 mod key;
 
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use sobre::provider::Role;
 
 pub(crate) use key::{Change, KeyArgs, KeyCommand, PublicForm, Switch};
 
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::{BenchArgs, TopicName};
+pub(crate) use catalog::{CatalogArgs, CatalogCommand};
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -112,6 +116,10 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Create vaults, back them up and restore them
     Vault(VaultArgs),
+    /// Know which snapshots there are and which keys they need
+    Catalog(CatalogArgs),
+    /// Read and check the record of what happened to keys
+    Audit(AuditArgs),
     /// Measure what this machine can do
     Bench(BenchArgs),
     /// Show the configuration that is in effect
@@ -395,6 +403,8 @@ Keys:
   vault        Create vaults, back them up and restore them
 
 Operations:
+  catalog      Know which snapshots there are and which keys they need
+  audit        Read and check the record of what happened to keys
   bench        Measure what this machine can do
   config       Show the configuration that is in effect
   completions  Print shell completions

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod inspect;

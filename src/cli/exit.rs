@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use sobre::audit::AuditError;
+use sobre::catalog::CatalogError;
 use sobre::engine::PolicyError;
 use sobre::format::{Fault, Part};
 use sobre::io::{CommitError, Escaped, escaped_path};
@@ -129,6 +131,10 @@ fn code_of(kind: ErrorKind) -> (&'static str, u8) {
 fn advice_for_home(error: &HomeError) -> Option<String> {
     let text = match error {
         HomeError::AmbiguousKey { .. } => "name one of them in full, as VAULT/NAME@N",
+        HomeError::Audit(error) => return advice_for_audit(error),
+        HomeError::Catalog(CatalogError::Damaged { .. } | CatalogError::Newer { .. }) => {
+            "no snapshot is lost; make the catalogue anew with: sobre catalog rebuild DIR..."
+        }
         HomeError::Engine(error) => return advice_for(error),
         HomeError::KeyNotFound { .. } => {
             "see 'sobre key list' and 'sobre config show'; a common cause is running as root in one case and as a user in the other"
@@ -147,6 +153,22 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::VaultNotChosen(_) => "choose one with --vault NAME",
         HomeError::Vault(error) => return advice_for_vault(error),
         HomeError::VaultNotConfigured { .. } => "see 'sobre config show'; make one with: sobre vault create NAME",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn advice_for_audit(error: &AuditError) -> Option<String> {
+    let text = match error {
+        AuditError::Broken(_) => {
+            "see 'sobre audit verify'; bring the files back from a copy, or go on without them with: sobre audit restart"
+        }
+        AuditError::Busy(_) => "other processes are writing to it; try again",
+        AuditError::Exposed { .. } => "make it yours alone with chown and chmod 600",
+        AuditError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "make room on the disk",
+        AuditError::KeyDamaged(_) | AuditError::KeyMissing(_) => {
+            "bring the key file back from a copy, or go on without the old records with: sobre audit restart"
+        }
         _ => return None,
     };
     Some(text.to_owned())

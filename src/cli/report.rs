@@ -37,6 +37,8 @@ impl Output {
             Command::Rewrap(_) => ("rewrap", false),
             Command::Key(_) => ("key", false),
             Command::Vault(_) => ("vault", false),
+            Command::Catalog(_) => ("catalog", false),
+            Command::Audit(_) => ("audit", false),
             Command::Bench(_) => ("bench", false),
             Command::Config(_) => ("config", false),
             Command::Completions(_) => ("completions", true),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sobre::clock::{TimeError, UnixTime};
+use sobre::clock::{Clock, SystemClock, TimeError, UnixTime};
 use sobre::key::{Period, PeriodError};
 
 /// A number of bytes: `4096`, `256K`, `1M`, `2G`, `1T`; units are powers of 1024, also written `KiB` and so on.
@@ -124,6 +124,33 @@ impl fmt::Display for Timeout {
     }
 }
 
+/// A point in time: `2026-01-31`, `2026-01-31T08:00:00Z`, or so long ago: `90m`, `12h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since(pub(crate) UnixTime);
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self(time));
+        }
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let seconds: Option<u64> = match unit {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            "d" => Some(86_400),
+            "w" => Some(7 * 86_400),
+            _ => None,
+        };
+        let ago = number.parse().ok().zip(seconds).and_then(|(number, unit): (u64, u64)| number.checked_mul(unit));
+        let ago = ago.ok_or("a time is YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, or so long ago: 90m, 12h, 7d")?;
+        Ok(Self(UnixTime(SystemClock.now().0.saturating_sub(ago))))
+    }
+}
+
 /// Shows how many there are of something: `1 key`, `2 keys`.
 pub(crate) fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
@@ -166,6 +193,20 @@ mod tests {
         for text in ["", "K", "1X", "-1", "99999999999999999999", "999999999T", "1.5M"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_is_a_date_or_so_long_ago() {
+        assert_eq!("1970-01-02".parse(), Ok(Since(UnixTime(86_400))));
+        let now = SystemClock.now().0;
+        for (text, ago) in [("90m", 5400), ("12h", 43_200), ("7d", 604_800), ("1w", 604_800), ("0s", 0)] {
+            let Since(found) = text.parse().expect(text);
+            assert!(found.0.abs_diff(now - ago) < 60, "{text}");
+        }
+        for text in ["", "d", "7", "7y", "-1d", "99999999999999999999d", "18446744073709551615w", "tomorrow"] {
+            assert!(text.parse::<Since>().is_err(), "{text}");
+        }
+        assert_eq!("999999999999d".parse(), Ok(Since(UnixTime(0))));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::audit::AuditError;
+use crate::catalog::CatalogError;
 use crate::engine::{Error, ErrorKind, PolicyError};
 use crate::io::{CommitError, Escaped, escaped_path};
 use crate::key::{KeyRefError, NameError};
@@ -22,8 +24,12 @@ pub enum HomeError {
         /// What it fits.
         matches: Vec<String>,
     },
+    /// The audit log can't be written or read.
+    Audit(AuditError),
     /// A backup file can't be written or restored.
     Backup(BackupError),
+    /// The catalogue can't be used.
+    Catalog(CatalogError),
     /// Another process writes the same file.
     Commit(CommitError),
     /// The configuration is invalid.
@@ -111,7 +117,9 @@ impl HomeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine(error) => error.kind(),
+            Self::Audit(error) => kind_of_audit(error),
             Self::Backup(error) => kind_of_backup(error),
+            Self::Catalog(error) => kind_of_catalog(error),
             Self::Commit(CommitError::Busy(_)) => ErrorKind::Busy,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::KeyNotFound { .. } | Self::NotSetUp { .. } | Self::VaultNotConfigured { .. } => ErrorKind::NotFound,
@@ -145,7 +153,9 @@ impl fmt::Display for HomeError {
             Self::AmbiguousKey { key, matches } => {
                 write!(f, "key {} fits several: {}", Escaped(key), matches.join(", "))
             }
+            Self::Audit(error) => error.fmt(f),
             Self::Backup(error) => error.fmt(f),
+            Self::Catalog(error) => error.fmt(f),
             Self::Commit(error) => error.fmt(f),
             Self::Config { path, line: Some(line), message } => {
                 write!(f, "{}, line {line}: {}", escaped_path(path), Escaped(message))
@@ -190,7 +200,9 @@ impl fmt::Display for HomeError {
 impl StdError for HomeError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
+            Self::Audit(error) => error.source(),
             Self::Backup(error) => error.source(),
+            Self::Catalog(error) => error.source(),
             Self::Commit(error) => error.source(),
             Self::Engine(error) => error.source(),
             Self::KeyText { source, .. } => Some(source),
@@ -200,6 +212,18 @@ impl StdError for HomeError {
             Self::Vault(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+impl From<AuditError> for HomeError {
+    fn from(error: AuditError) -> Self {
+        Self::Audit(error)
+    }
+}
+
+impl From<CatalogError> for HomeError {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(error)
     }
 }
 
@@ -242,6 +266,25 @@ impl From<ProviderError> for HomeError {
 impl From<VaultError> for HomeError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
+    }
+}
+
+fn kind_of_audit(error: &AuditError) -> ErrorKind {
+    match error {
+        AuditError::Broken(_) | AuditError::KeyDamaged(_) => ErrorKind::Damaged,
+        AuditError::Busy(_) => ErrorKind::Busy,
+        AuditError::KeyMissing(_) => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
+    }
+}
+
+fn kind_of_catalog(error: &CatalogError) -> ErrorKind {
+    match error {
+        CatalogError::Busy(_) | CatalogError::Changed(_) | CatalogError::JobRunning(_) => ErrorKind::Busy,
+        CatalogError::Damaged { .. } => ErrorKind::Damaged,
+        CatalogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+        CatalogError::NotFound(_) | CatalogError::SetNotFound(_) => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
     }
 }
 

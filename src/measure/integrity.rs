@@ -23,7 +23,7 @@ pub(super) fn measure(effort: Effort) -> Result<Vec<IntegrityRow>, MeasureError>
     let mut scratch = vec![0xa5; CHUNK];
     // One nonce for all: this key seals nothing.
     let nonce = [0; 12];
-    let candidates: [(&str, &str, Box<dyn FnMut() + '_>); 5] = [
+    let candidates: [(&str, &str, Run<'_>); 5] = [
         ("CRC-64/NVME", "every suite: finds damage without a key", Box::new(|| discard(crc64(&data)))),
         ("BLAKE3", "xts-blake3, the default", Box::new(|| discard(blake3(&data)))),
         ("SHA-256", "metadata", Box::new(|| discard(kdf::sha256(&[&data])))),
@@ -36,6 +36,8 @@ pub(super) fn measure(effort: Effort) -> Result<Vec<IntegrityRow>, MeasureError>
     let rates = contest.run();
     Ok(rows.into_iter().map(|(name, role, number)| IntegrityRow { name, role, rate: rates.rate(number) }).collect())
 }
+
+type Run<'a> = Box<dyn FnMut() + 'a>;
 
 fn discard<T>(result: T) {
     drop(std::hint::black_box(result));

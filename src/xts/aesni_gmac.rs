@@ -183,8 +183,8 @@ fn group<const ENCRYPT: bool>(
         put(&mut following[round], tweak);
         anchor(&mut lanes, &mut sum);
     }
-    for round in LANES..LAST {
-        let key = fetch(&schedule[round]);
+    for key in &schedule[LANES..LAST] {
+        let key = fetch(key);
         for lane in &mut lanes {
             *lane = middle_round::<ENCRYPT>(*lane, key);
         }

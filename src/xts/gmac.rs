@@ -30,7 +30,7 @@ impl XtsGmac {
     pub fn new(xts: &SecretBytes, gmac: &SecretBytes) -> Result<Option<Self>, XtsError> {
         let (halves, rest) = xts.expose().as_chunks::<32>();
         let ([data, tweak], []) = (halves, rest) else { return Err(XtsError::KeyLength(xts.len())) };
-        let Some(mac) = gmac.expose().as_array::<32>() else { return Err(XtsError::KeyLength(gmac.len())) };
+        let Ok(mac) = <&[u8; 32]>::try_from(gmac.expose()) else { return Err(XtsError::KeyLength(gmac.len())) };
         if data.ct_eq(tweak).into() {
             return Err(XtsError::EqualHalves);
         }

@@ -166,3 +166,34 @@ fn the_page_and_the_table() {
     let world = World::fresh();
     compare(transcript(&world, &["--help", "help exit-codes"]), snapbox::file!["../cmd/help.txt"]);
 }
+
+#[test]
+fn snapshots_that_are_known() {
+    let world = World::single();
+    std::fs::create_dir(world.path("backups")).expect("makes");
+    world.write("backups/junk.sobre", "junk");
+    // The world is a copy, of which the catalogue knows the original.
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(world.home().join(name));
+    }
+    let actual = transcript(
+        &world,
+        &[
+            "catalog list",
+            "seal DISK backups/a.sobre",
+            "catalog add backups",
+            "catalog list --key platform/default",
+            "catalog remove backups/a.sobre",
+            "catalog remove backups/a.sobre",
+            "catalog rebuild backups -n",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/catalog.txt"]);
+}
+
+#[test]
+fn what_happened_to_keys() {
+    let world = super::audit::recorded();
+    let actual = transcript(&world, &["audit show", "audit show --failed", "audit verify", "audit restart"]);
+    compare(actual, snapbox::file!["../cmd/audit.txt"]);
+}

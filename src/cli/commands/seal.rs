@@ -86,6 +86,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         }
     };
     tell(args, output, &summary, &policy_name(args));
+    let catalogued = register(&home, args, &summary, &layers, output);
     if !recoverable {
         nag(output);
     }
@@ -104,7 +105,29 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
             "id": key.version.id, "thumbprint": key.version.thumbprint.to_string(),
         })).collect::<Vec<_>>(),
         "recoverable": recoverable,
+        "catalogued": catalogued,
     }))
+}
+
+/// Takes the snapshot into the catalogue. If that fails, the snapshot stands all the same.
+fn register(home: &Home, args: &SealArgs, summary: &SealSummary, layers: &[&Resolved], output: &Output) -> bool {
+    if is_dash(&args.target) || !args.target.is_file() {
+        return false;
+    }
+    let keys = layers.iter().flat_map(|layer| &layer.keys).map(|key| key.version.thumbprint);
+    match home.register(&args.target, summary, &keys.collect::<Vec<_>>()) {
+        Ok(catalogued) => catalogued,
+        Err(error) => {
+            let failure = Failure::from(error);
+            output.warn(format_args!("warning: the snapshot is sealed, but not in the catalogue: {}", failure.message));
+            if let Some(advice) = &failure.advice {
+                output.warn(format_args!("         {advice}"));
+            }
+            let path = escaped_path(&args.target);
+            output.warn(format_args!("         Add it later with: sobre catalog add {path}"));
+            false
+        }
+    }
 }
 
 /// Looks at what will fail anyway, so that a mistyped name does not set a home up.
