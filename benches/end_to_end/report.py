@@ -19,6 +19,12 @@ AGAINST_CP = {
     "dense": {"xts-blake3": 1.10, "xts-gcm": 1.0, "xts-gmac": 0.95},
     "half": {"xts-blake3": 0.8, "xts-gcm": 0.8, "xts-gmac": 0.8},
 }
+# The same without VAES: one core of AES-NI encrypts 3.5 GB/s at most, whatever the program; cp copies once, inside the kernel. README.md
+# has the reckoning.
+AGAINST_CP_WITHOUT_VAES = {
+    "dense": {"xts-blake3": 1.65, "xts-gcm": 1.65, "xts-gmac": 1.35},
+    "half": {"xts-blake3": 1.65, "xts-gcm": 1.65, "xts-gmac": 1.35},
+}
 KEYLESS_OF_READ = 0.9
 PEAK_MIB = 32
 REWRAP_GROWTH = 1.25
@@ -159,7 +165,11 @@ class Report:
             if row.tool in SUITES and row.operation in ("seal", "open"):
                 ratio = median_ratio(row.runs, self.copies(row.image))
                 limit = AGAINST_CP[row.image][row.tool]
-                found.append(Bound(f"{row.operation} {row.image} {row.tool}, of cp", ratio, "<=", limit, ""))
+                name = f"{row.operation} {row.image} {row.tool}, of cp"
+                if not has_vaes():
+                    name += f" (<= {limit:g} on a CPU with VAES)"
+                    limit = AGAINST_CP_WITHOUT_VAES[row.image][row.tool]
+                found.append(Bound(name, ratio, "<=", limit, ""))
             # Of the dense image only: holes leave so little to read that starting the process decides.
             if row.operation == "verify keyless" and row.image == "dense":
                 share = statistics.median(
@@ -259,12 +269,16 @@ def figures(runs):
     }
 
 
+def has_vaes():
+    """Whether this CPU has the instructions that the bounds against cp were set for."""
+    return "vaes" in field("/proc/cpuinfo", "flags").split()
+
+
 def describe_machine(chosen):
     """What the figures belong to."""
-    flags = field("/proc/cpuinfo", "flags").split()
     return {
         "CPU": f"{field('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores, "
-        + ("with VAES" if "vaes" in flags else "without VAES"),
+        + ("with VAES" if has_vaes() else "without VAES"),
         "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / MIB:.0f} GiB",
         "kernel": platform.release(),
         "files on": output(["stat", "-f", "-c", "%T", chosen.work]),
