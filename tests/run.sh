@@ -30,7 +30,7 @@ mkdir -p "$log_folder"
 
 # program:debian-package
 programs=(cc:gcc c++:g++ cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
-    python3:python3 losetup:util-linux flock:util-linux script:bsdutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck)
+    python3:python3 losetup:util-linux flock:util-linux script:bsdutils objdump:binutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck)
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
@@ -186,6 +186,8 @@ benches() {
     echo "ok benches run, and AWS-LC, OpenSSL and xts-mode agree"
     shellcheck benches/*.sh
     cargo build -q --release
+    python3 benches/disassembly.py target/release/sobre
+    echo "ok no kernel keeps round keys or blocks on the stack"
     SOBRE=$PWD/target/release/sobre bash benches/end_to_end.sh --size 64M --rounds 1 --no-install
     echo "ok end to end"
 }
