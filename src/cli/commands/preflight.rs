@@ -1,5 +1,6 @@
 //! `sobre preflight`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -20,21 +21,23 @@ use crate::cli::units::count;
 pub(crate) fn run(args: &PreflightArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let options = PreflightOptions { challenge: args.challenge };
-    let mut found = match &args.set {
-        None if !args.all => home.preflight(&args.snapshots, options)?,
-        set => home.preflight_catalogued(catalogued(&home, set.as_deref())?, options)?,
+    let (all, mut found) = match &args.set {
+        None if !args.all => (args.snapshots.len(), home.preflight(&args.snapshots, options)?),
+        set => {
+            let known = catalogued(&home, set.as_deref())?;
+            (known.len(), home.preflight_catalogued(known, options)?)
+        }
     };
-    tell(&found, output);
-    let result = describe(&found);
     let unread = std::mem::take(&mut found.unread);
-    let (failed, all) = (unread.len(), found.snapshots.len().max(unread.len()));
-    let mut failures: Vec<(_, Failure)> = unread.into_iter().map(|one| (one.path, one.error.into())).collect();
+    let mut failures: Vec<(PathBuf, Failure)> = unread.into_iter().map(|one| (one.path, one.error.into())).collect();
+    tell(&found, if all > 1 { &failures } else { &[] }, output);
+    let result = describe(&found, &failures);
     if !found.is_ok() {
         return output.finish_with(result, REFUSED);
     }
     match failures.pop() {
         None => output.finish(result),
-        Some((_, only)) if failed == 1 && all == 1 => Err(only),
+        Some((_, only)) if all == 1 => Err(only),
         Some(_) => output.finish_with(result, SOME_FAILED),
     }
 }
@@ -53,7 +56,7 @@ fn catalogued(home: &Home, set: Option<&str>) -> Result<Vec<Snapshot>, Failure> 
     Ok(snapshots)
 }
 
-fn tell(found: &Preflight, output: &Output) {
+fn tell(found: &Preflight, unread: &[(PathBuf, Failure)], output: &Output) {
     let width = found.keys.iter().map(|key| label(key).len()).max().unwrap_or(0);
     for key in &found.keys {
         output.say(format_args!(
@@ -71,10 +74,8 @@ fn tell(found: &Preflight, output: &Output) {
     if concerned > MOST_LINES {
         output.say(format_args!("and {} more; --json lists all", snapshots((concerned - MOST_LINES) as u64)));
     }
-    for unread in &found.unread {
-        let why =
-            std::error::Error::source(&unread.error).map_or_else(|| unread.error.to_string(), ToString::to_string);
-        output.warn(format_args!("sobre: {}: {}", escaped_path(&unread.path), Escaped(&why)));
+    for (_, failure) in unread {
+        output.warn(format_args!("sobre: {}", failure.message));
     }
     if output.is_json() {
         return;
@@ -98,7 +99,7 @@ fn tell(found: &Preflight, output: &Output) {
         None if found.is_ok() && !found.snapshots.is_empty() => {
             output.print(format_args!("access ok: every key for {} is there", snapshots(found.snapshots.len() as u64)));
         }
-        None if found.is_ok() && found.unread.is_empty() => output.print("access ok: there are no snapshots"),
+        None if found.is_ok() && unread.is_empty() => output.print("access ok: there are no snapshots"),
         None => {}
     }
 }
@@ -177,16 +178,12 @@ fn named(thumbprint: &Thumbprint, found: &Preflight) -> String {
     key.map_or_else(|| format!("jkt:{thumbprint}"), label)
 }
 
-fn describe(found: &Preflight) -> Value {
+fn describe(found: &Preflight, unread: &[(PathBuf, Failure)]) -> Value {
     json!({
         "access": if found.is_ok() { "ok" } else { "warning" },
         "keys": found.keys.iter().map(describe_key).collect::<Vec<_>>(),
         "snapshots": found.snapshots.iter().map(describe_check).collect::<Vec<_>>(),
-        "unread": found.unread.iter().map(|unread| {
-            let inner = std::error::Error::source(&unread.error).map_or_else(|| unread.error.to_string(), ToString::to_string);
-            let failure = Failure { kind: "unread", code: SOME_FAILED, message: inner, advice: None };
-            error_object_of(&failure, &unread.path)
-        }).collect::<Vec<_>>(),
+        "unread": unread.iter().map(|(path, failure)| error_object_of(failure, path)).collect::<Vec<_>>(),
         "unanswered": found.unanswered.iter().map(|vault| {
             let failure = Failure { kind: "vault", code: REFUSED, message: vault.error.to_string(), advice: None };
             json!({ "vault": vault.vault.to_string(), "error": error_object(&failure)["error"] })
