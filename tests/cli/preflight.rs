@@ -64,7 +64,8 @@ fn a_preflight_in_a_home_that_lost_its_vaults_names_what_is_missing() {
 fn what_is_no_snapshot_is_named_and_does_not_hide_the_rest() {
     let world = known();
     world.write("junk", "junk");
-    world.sobre("preflight junk").code(13);
+    let junk = world.sobre("preflight junk");
+    assert!(!junk.code(13).out.contains("access ok"), "{junk:?}");
     world.sobre("preflight missing").code(10);
     world.sobre("preflight junk snaps/s.sobre").code(3).warns("junk").prints("access ok");
     let whole = world.read("snaps/s.sobre");

@@ -14,7 +14,8 @@ fn transcript(world: &World, lines: &[&str]) -> String {
         text.push_str(&format!("$ sobre {line}\n{}{}{code}\n", ran.out, ran.err));
     }
     let text = text.replace(&disk().display().to_string(), "DISK");
-    redact(&text.replace(&world.path("").display().to_string(), "/here/"))
+    let here = world.path("").display().to_string();
+    redact(&text.replace(&here, "/here/").replace(here.trim_end_matches('/'), "/here"))
 }
 
 /// Replaces hashes, thumbprints and times.

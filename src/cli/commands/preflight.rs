@@ -30,7 +30,7 @@ pub(crate) fn run(args: &PreflightArgs, global: &Global, output: &Output) -> Res
     };
     let unread = std::mem::take(&mut found.unread);
     let mut failures: Vec<(PathBuf, Failure)> = unread.into_iter().map(|one| (one.path, one.error.into())).collect();
-    tell(&found, if all > 1 { &failures } else { &[] }, output);
+    tell(&found, &failures, all, output);
     let result = describe(&found, &failures);
     if !found.is_ok() {
         return output.finish_with(result, REFUSED);
@@ -56,7 +56,7 @@ fn catalogued(home: &Home, set: Option<&str>) -> Result<Vec<Snapshot>, Failure> 
     Ok(snapshots)
 }
 
-fn tell(found: &Preflight, unread: &[(PathBuf, Failure)], output: &Output) {
+fn tell(found: &Preflight, unread: &[(PathBuf, Failure)], all: usize, output: &Output) {
     let width = found.keys.iter().map(|key| label(key).len()).max().unwrap_or(0);
     for key in &found.keys {
         output.say(format_args!(
@@ -74,7 +74,8 @@ fn tell(found: &Preflight, unread: &[(PathBuf, Failure)], output: &Output) {
     if concerned > MOST_LINES {
         output.say(format_args!("and {} more; --json lists all", snapshots((concerned - MOST_LINES) as u64)));
     }
-    for (_, failure) in unread {
+    // The failure of the only one ends the command.
+    for (_, failure) in unread.iter().filter(|_| all > 1) {
         output.warn(format_args!("sobre: {}", failure.message));
     }
     if output.is_json() {
@@ -99,7 +100,7 @@ fn tell(found: &Preflight, unread: &[(PathBuf, Failure)], output: &Output) {
         None if found.is_ok() && !found.snapshots.is_empty() => {
             output.print(format_args!("access ok: every key for {} is there", snapshots(found.snapshots.len() as u64)));
         }
-        None if found.is_ok() && unread.is_empty() => output.print("access ok: there are no snapshots"),
+        None if all == 0 => output.print("access ok: there are no snapshots"),
         None => {}
     }
 }

@@ -46,10 +46,10 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Result
         drop(progress);
         match verdict {
             Ok(verdict) => {
-                if let (Some(home), Some(known)) = (&home, known) {
-                    if let Err(error) = home.note_verified(known, &verdict) {
-                        output.warn(format_args!("warning: the catalogue does not know that it is verified: {error}"));
-                    }
+                if let (Some(home), Some(known)) = (&home, known)
+                    && let Err(error) = home.note_verified(known, &verdict)
+                {
+                    output.warn(format_args!("warning: the catalogue does not know that it is verified: {error}"));
                 }
                 output.say(sentence(path, args.keyless, root.is_some(), &verdict));
                 results.push(describe(path, &verdict));

@@ -203,7 +203,7 @@ fn a_record_is_there_before_the_purge_and_never_replaces_a_file() {
     let found = impact(&Target::of(&vault_name, &key), catalog(folder.path(), &rows), &vaults(&[&a]));
     let path = folder.path().join("record.json");
     let details = a.details(&name("k"), &at(NOW)).expect("there");
-    let begin = || PurgeRecord::begin(&path, &vault_name, &details, &[key.clone()], &found, UnixTime(NOW));
+    let begin = || PurgeRecord::begin(&path, &vault_name, &details, std::slice::from_ref(&key), &found, UnixTime(NOW));
     let read =
         || -> serde_json::Value { serde_json::from_slice(&std::fs::read(&path).expect("reads")).expect("an object") };
     let record = begin().expect("writes");
