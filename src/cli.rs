@@ -44,6 +44,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure>
         Command::Verify(args) => commands::verify::run(args, global, output),
         Command::Inspect(args) => commands::inspect::run(args, output),
         Command::Rewrap(args) => commands::rewrap::run(args, global, output),
+        Command::Preflight(args) => commands::preflight::run(args, global, output),
         Command::Key(args) => commands::key::run(args, global, output),
         Command::Vault(args) => commands::vault::run(args, global, output),
         Command::Catalog(args) => commands::catalog::run(args, global, output),

@@ -6,8 +6,10 @@ mod config;
 mod error;
 mod first_use;
 mod home;
+mod impact;
 mod keys;
 mod paths;
+mod preflight;
 mod restore;
 
 pub use catalog::Rebuilt;
@@ -15,5 +17,10 @@ pub use config::{Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};
 pub use home::{Home, HomeSettings, Resolved};
+pub use impact::{Doubt, Impact, ImpactCoverage, LostSnapshot, PurgeRecord, SetUse, Survivor, Target};
 pub use paths::{Environment, Origin, Paths};
+pub use preflight::{
+    Challenge, Choice, KeyPlace, NeedState, NeededKey, Preflight, PreflightOptions, SnapshotCheck, Standing,
+    UnansweredVault, UnreadSnapshot, Verdict,
+};
 pub use restore::Restored;

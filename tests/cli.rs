@@ -20,6 +20,8 @@ mod json;
 mod keys;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/preflight.rs"]
+mod preflight;
 #[path = "cli/recovery.rs"]
 mod recovery;
 #[path = "cli/rewrap.rs"]

@@ -103,7 +103,7 @@ impl Snapshot {
     }
 
     /// Whether both say the same of the snapshot itself, whoever says it and when.
-    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+    pub fn agrees_with(&self, other: &Self) -> bool {
         let facts = |snapshot: &Self| {
             let Self { id, suite, disk_len, file_len, root, sealed, set, .. } = snapshot;
             (*id, *suite, *disk_len, *file_len, *root, *sealed, set.clone())

@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod catalog;
 mod key;
+mod preflight;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use key::{Change, KeyArgs, KeyCommand, PublicForm, Switch};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::{BenchArgs, TopicName};
 pub(crate) use catalog::{CatalogArgs, CatalogCommand};
+pub(crate) use preflight::PreflightArgs;
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -112,6 +114,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Change who can open snapshots; their data stay as they are
     Rewrap(RewrapArgs),
+    /// Ask beforehand whether snapshots will open, and which keys are missing
+    Preflight(PreflightArgs),
     /// Create, rotate, disable, delete and recover keys
     Key(KeyArgs),
     /// Create vaults, back them up and restore them
@@ -397,6 +401,7 @@ Snapshots:
   verify       Check every byte of snapshots
   inspect      Show what snapshots say of themselves, without a key
   rewrap       Change who can open snapshots; their data stay as they are
+  preflight    Ask beforehand whether snapshots will open, and which keys are missing
 
 Keys:
   key          Create, rotate, disable, delete and recover keys

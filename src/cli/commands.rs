@@ -8,6 +8,7 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod open;
+pub(crate) mod preflight;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
 pub(crate) mod vault;

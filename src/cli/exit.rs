@@ -26,7 +26,8 @@ pub(crate) const TABLE: &str = "What the exit codes mean:
   11   busy: another process holds it; try later
   12   wrong key, passphrase or PIN
   13   damaged or forged; trying again does not help
-  14   the key is refused, disabled or deleted: ask its owner
+  14   a key is refused, disabled, deleted or missing, or data would be lost: ask the
+       key's owner
   15   a vault can't be reached or is throttled; try later
   130  stopped by SIGINT
   143  stopped by SIGTERM";

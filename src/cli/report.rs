@@ -35,6 +35,7 @@ impl Output {
             Command::Verify(_) => ("verify", false),
             Command::Inspect(_) => ("inspect", false),
             Command::Rewrap(_) => ("rewrap", false),
+            Command::Preflight(_) => ("preflight", false),
             Command::Key(_) => ("key", false),
             Command::Vault(_) => ("vault", false),
             Command::Catalog(_) => ("catalog", false),

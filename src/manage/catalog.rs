@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalog::{Catalog, CatalogError, Snapshot};
-use crate::engine::SealSummary;
+use crate::engine::{SealSummary, Verdict};
 use crate::key::Thumbprint;
 use crate::manage::{Home, HomeError};
 
@@ -88,5 +88,33 @@ impl Home {
         let snapshot = if same { snapshot.verified() } else { snapshot };
         self.catalog_or_new()?.register(&[snapshot])?;
         Ok(true)
+    }
+
+    /// Reads what a snapshot says of itself, if the catalogue knows it: see [`note_verified`](Self::note_verified).
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Catalog`].
+    pub fn known(&self, path: &Path) -> Result<Option<Snapshot>, HomeError> {
+        let known = self.catalog()?.map(|catalog| catalog.snapshot(path)).transpose()?.flatten();
+        Ok(known.and_then(|_| Snapshot::read(path, self.clock().now()).ok()))
+    }
+
+    /// Notes in the catalogue that a key has authenticated what a snapshot says: `before` is what was [`known`](Self::known) right before it
+    /// was verified. `false` when the file is not any more what it was.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Engine`] when the snapshot can't be read any more, [`HomeError::Catalog`].
+    pub fn note_verified(&self, before: Snapshot, verdict: &Verdict) -> Result<bool, HomeError> {
+        let after = Snapshot::read(&before.path, self.clock().now())?;
+        let proved = verdict.authentic && after.id == verdict.header.id && after.root == Some(verdict.root);
+        // A head that was exchanged while the data were being read is not the one that was verified.
+        let same = proved && after.agrees_with(&before);
+        if let (true, Some(catalog)) = (same, self.catalog()?) {
+            catalog.register(&[after.verified()])?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 }

@@ -307,6 +307,10 @@ impl Home {
         Arc::new(SystemClock)
     }
 
+    pub(super) fn role(&self) -> Option<Role> {
+        self.inner.settings.role
+    }
+
     pub(super) fn only(&self) -> Option<&VaultName> {
         self.inner.settings.only.as_ref()
     }

@@ -110,9 +110,9 @@ fn code_14_refused() {
     world.sobre("rewrap s.sobre --to platform/default").code(14).warns("never goes back");
     world.sobre("rewrap s.sobre --add platform/default").code(14);
     assert!(world.read("s.sobre") == before, "unchanged");
-    world.sobre("key disable customer/default").code(0);
+    world.sobre("key disable customer/default --accept-loss").code(0);
     world.sobre("open s.sobre out").code(14).warns("is disabled").warns("ask the key's owner");
-    world.sobre("key delete customer/default -y").code(0);
+    world.sobre("key delete customer/default --accept-loss -y").code(0);
     world.sobre("open s.sobre out").code(14).warns("is deleted");
 }
 

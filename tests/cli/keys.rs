@@ -13,14 +13,14 @@ fn with_key() -> World {
 #[test]
 fn a_disabled_or_deleted_key_opens_nothing_until_it_is_back() {
     let world = with_key();
-    world.sobre("key disable k").code(0).prints("customer/k@1 wraps and unwraps nothing");
+    world.sobre("key disable k --accept-loss").code(0).prints("customer/k@1 wraps and unwraps nothing");
     world.sobre("open k.sobre out").code(14).warns("is disabled");
     world.run(["seal", disk().to_str().expect("text"), "n.sobre", "--key", "k"]).code(14).warns("is disabled");
     world.sobre("key list").code(0).prints("customer/k@1        disabled");
     world.sobre("key enable k@1").code(0);
     world.sobre("open k.sobre out").code(0);
     assert_disk(&world, "out");
-    world.sobre("key delete customer/k -y").code(0).prints("sobre key recover customer/k");
+    world.sobre("key delete customer/k --accept-loss -y").code(0).prints("sobre key recover customer/k");
     world.sobre("open k.sobre out2").code(14).warns("is deleted").warns("sobre key recover");
     assert!(!world.has("out2") && !world.has("n.sobre"));
     let list = world.sobre("key list");
@@ -30,7 +30,7 @@ fn a_disabled_or_deleted_key_opens_nothing_until_it_is_back() {
     world.sobre("key show k").code(0).prints("state       deleted").prints("kept until");
     // The name stays taken, and the vault keeps it for 90 days.
     world.sobre("key create k").code(1).warns("has a key k already").warns("sobre key recover");
-    world.sobre("key purge k -y").code(14).warns("purge protection keeps it until");
+    world.sobre("key purge k --accept-loss -y").code(14).warns("purge protection keeps it until");
     world.sobre("key rotate k").code(14).warns("is deleted");
     world.sobre("key recover k").code(0);
     world.sobre("open k.sobre out2").code(0);
@@ -40,18 +40,18 @@ fn a_disabled_or_deleted_key_opens_nothing_until_it_is_back() {
 #[test]
 fn what_destroys_is_asked_for_and_without_a_terminal_refused() {
     let world = with_key();
-    world.sobre("key delete k").code(2).warns("there is no terminal").warns("--yes");
+    world.sobre("key delete k --accept-loss").code(2).warns("there is no terminal").warns("--yes");
     world.sobre("vault create loose --no-purge-protection --retention-days 7").code(0);
     world.sobre("key create gone --size 2048 --vault loose").code(0);
-    world.sobre("key purge gone -y").code(1).warns("it is not deleted").warns("sobre key delete");
-    world.sobre("key delete gone --yes").code(0);
-    world.sobre("key purge gone").code(2).warns("there is no terminal");
-    world.sobre("key purge gone -n").code(0).prints("nothing was changed");
-    let purged = world.sobre("key purge gone -y --json");
+    world.sobre("key purge gone --accept-loss -y").code(1).warns("it is not deleted").warns("sobre key delete");
+    world.sobre("key delete gone --accept-loss --yes").code(0);
+    world.sobre("key purge gone --accept-loss").code(2).warns("there is no terminal");
+    world.sobre("key purge gone --accept-loss -n").code(0).prints("nothing was changed");
+    let purged = world.sobre("key purge gone --accept-loss -y --json");
     purged.code(0);
     assert_eq!(purged.json()["purged"].as_array().expect("a list").len(), 1);
     world.sobre("key show gone").code(10);
-    world.sobre("key purge gone -y").code(10).warns("no key gone");
+    world.sobre("key purge gone --accept-loss -y").code(10).warns("no key gone");
     // Switched on once and for all.
     world.sobre("vault update loose --purge-protection").code(0).prints("for 7 days");
     world.sobre("vault update loose").code(2);
@@ -66,12 +66,12 @@ fn a_dry_run_changes_nothing() {
     for (words, text) in [
         ("key create more -n", "would make more"),
         ("key rotate k -n", "would rotate customer/k"),
-        ("key disable k --dry-run", "would disable customer/k@1"),
+        ("key disable k --accept-loss --dry-run", "would disable customer/k@1"),
         ("key enable k -n", "would enable customer/k@1"),
         ("key update k --expires 2031-01-01 -n", "would update customer/k@1"),
         ("key update k --delete-lock on -n", "would update customer/k@1"),
         ("key policy k --rotate-every P1Y -n", "would change the policy of customer/k"),
-        ("key delete k -n", "would delete customer/k"),
+        ("key delete k --accept-loss -n", "would delete customer/k"),
     ] {
         world.sobre(words).code(0).prints(text).prints("nothing was changed");
         assert_eq!(world.sobre(&format!("{words} --json")).json()["dry_run"], true, "{words}");
@@ -79,9 +79,9 @@ fn a_dry_run_changes_nothing() {
     assert!(world.home_content() == before, "changed");
     // It fails where the deed would.
     world.sobre("key recover k -n").code(1).warns("it is not deleted");
-    world.sobre("key purge k -n").code(1);
+    world.sobre("key purge k --accept-loss -n").code(1);
     world.sobre("key update k --delete-lock on").code(0);
-    world.sobre("key delete k -n").code(14).warns("locked against deletion");
+    world.sobre("key delete k --accept-loss -n").code(14).warns("locked against deletion");
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn dates_locks_and_policies_are_set_shown_and_taken_away() {
     world.sobre("key update k --expires never --not-before none").code(0).prints("wraps, without end");
     world.sobre("key update k --delete-lock on").code(0).prints("customer/k can't be deleted");
     world.sobre("key show k").code(0).prints("delete lock on").prints("policy      notify P30D before expiry");
-    world.sobre("key delete k -y").code(14).warns("locked against deletion").warns("--delete-lock off");
+    world.sobre("key delete k --accept-loss -y").code(14).warns("locked against deletion").warns("--delete-lock off");
     world.sobre("key update k --delete-lock off").code(0);
-    world.sobre("key delete k -y").code(0);
+    world.sobre("key delete k --accept-loss -y").code(0);
     for words in [
         "key update k",
         "key update k --expires tomorrow",
@@ -120,12 +120,12 @@ fn dates_locks_and_policies_are_set_shown_and_taken_away() {
         "key policy k --rotate-every P1Y --rotate-before P1Y",
         "key policy k@1 --rotate-every P1Y",
         "key update k@1 --delete-lock on",
-        "key delete k@1 -y",
+        "key delete k@1 --accept-loss -y",
     ] {
         world.sobre(words).code(2);
     }
     let file = public_key();
-    world.sobre(&format!("key disable {file}")).code(2).warns("a key in a file has no state");
+    world.sobre(&format!("key disable {file} --accept-loss")).code(2).warns("a key in a file has no state");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn one_key_goes_into_a_file_and_into_another_home() {
     world.sobre(&format!("key backup k k.key --to {}", public_key())).code(1).warns("exists already");
     let restore = format!("key restore k.key --key {}", private_key());
     world.sobre(&restore).code(1).warns("has a key k already");
-    world.sobre("key delete k -y").code(0);
+    world.sobre("key delete k --accept-loss -y").code(0);
     world.sobre(&restore).code(1).warns("sobre key recover");
     let other = World::fresh();
     std::fs::copy(world.path("k.key"), other.path("k.key")).expect("copies");
@@ -174,8 +174,8 @@ fn a_role_does_what_it_may_and_nothing_else() {
     world.sobre(&format!("key show jkt:{prefix} --role run-time")).code(0).prints("customer/k@1");
     world.sobre("key list --role run-time").code(14).warns("no right 'list'");
     world.sobre("key list --role backup").code(0);
-    world.sobre("key delete k -y --role recovery").code(14);
-    world.sobre("key delete k -y --role administrator").code(0);
+    world.sobre("key delete k --accept-loss -y --role recovery").code(14);
+    world.sobre("key delete k --accept-loss -y --role administrator").code(0);
     world.sobre("key recover k --role administrator").code(14).warns("no right 'recover'");
     world.sobre("key recover k --role recovery").code(0);
     world

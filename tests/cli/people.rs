@@ -178,11 +178,11 @@ fn a_terminal_shows_a_bar_with_rate_and_time_left() {
 fn a_terminal_is_asked_for_the_name_of_a_key_before_it_is_deleted() {
     let world = World::double();
     let prompt = "type its name: ";
-    let (code, shown) = on_a_terminal(&world, "key delete customer/default", &[(prompt, "y\n")]);
+    let (code, shown) = on_a_terminal(&world, "key delete customer/default --accept-loss", &[(prompt, "y\n")]);
     assert_eq!(code, 2, "{shown}");
     assert!(shown.contains("stays as it is") && shown.contains("for 90 days at least"), "{shown}");
     world.sobre("open s.sobre out").code(0);
-    let (code, shown) = on_a_terminal(&world, "key delete customer/default", &[(prompt, "default\n")]);
+    let (code, shown) = on_a_terminal(&world, "key delete customer/default --accept-loss", &[(prompt, "default\n")]);
     assert_eq!(code, 0, "{shown}");
     world.sobre("open s.sobre out2").code(14);
 }

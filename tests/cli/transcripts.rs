@@ -14,7 +14,8 @@ fn transcript(world: &World, lines: &[&str]) -> String {
         text.push_str(&format!("$ sobre {line}\n{}{}{code}\n", ran.out, ran.err));
     }
     let text = text.replace(&disk().display().to_string(), "DISK");
-    redact(&text.replace(&world.path("").display().to_string(), "/here/"))
+    let here = world.path("").display().to_string();
+    redact(&text.replace(&here, "/here/").replace(here.trim_end_matches('/'), "/here"))
 }
 
 /// Replaces hashes, thumbprints and times.
@@ -104,26 +105,36 @@ fn two_keys_and_their_changes() {
 #[test]
 fn a_key_disabled_deleted_and_recovered() {
     let world = World::double();
+    // The world is a copy, of which the catalogue knows the original.
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(world.home().join(name));
+    }
     world.write("pass", "correct horse\n");
     let actual = transcript(
         &world,
         &[
+            "catalog add .",
+            "verify d.sobre s.sobre",
+            "preflight d.sobre s.sobre",
+            "key impact customer/default",
             "key rotate customer/default",
             "key disable customer/default@1",
+            "key disable customer/default@1 --accept-loss",
+            "preflight d.sobre s.sobre",
             "open s.sobre out.img",
             "key enable customer/default@1",
             "key update customer/default --expires 2031-12-24",
             "key policy customer/default --rotate-every P1Y --notify-before P30D",
             "key update customer/default --delete-lock on",
-            "key delete customer/default --yes",
+            "key delete customer/default --accept-loss --yes",
             "key update customer/default --delete-lock off",
-            "key delete customer/default --dry-run",
-            "key delete customer/default",
-            "key delete customer/default --yes",
+            "key delete customer/default --accept-loss --dry-run",
+            "key delete customer/default --accept-loss",
+            "key delete customer/default --accept-loss --yes",
             "key list",
             "key list --deleted",
             "open s.sobre out.img",
-            "key purge customer/default --yes",
+            "key purge customer/default --accept-loss --yes",
             "key recover customer/default",
             "open s.sobre out.img",
             "key show customer/default",

@@ -60,6 +60,9 @@ pub(crate) enum KeyCommand {
     Disable {
         /// The version, as in NAME@2; the newest where none is named
         key: String,
+        /// Do it although snapshots are lost with it, or nobody knows whether any are
+        #[arg(long)]
+        accept_loss: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -98,10 +101,18 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         change: Change,
     },
+    /// Say what becomes unreadable when a key or a version goes, and what stays readable
+    Impact {
+        /// The key, or one version of it, as in NAME@2
+        key: String,
+    },
     /// Delete a key with all its versions; it can be recovered
     Delete {
         /// The key, without a version
         key: String,
+        /// Do it although snapshots are lost with it, or nobody knows whether any are
+        #[arg(long)]
+        accept_loss: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -116,6 +127,12 @@ pub(crate) enum KeyCommand {
     Purge {
         /// The key, without a version
         key: String,
+        /// Do it although snapshots are lost with it, or nobody knows whether any are
+        #[arg(long)]
+        accept_loss: bool,
+        /// Write what is destroyed, and what can't be known of it, into a new file first
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
         #[command(flatten)]
         change: Change,
     },

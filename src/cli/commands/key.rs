@@ -3,6 +3,7 @@
 mod change;
 mod confirm;
 mod copy;
+mod impact;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
         KeyCommand::Show { key, public } => show(key, *public, global, output),
         KeyCommand::Rotate { key, change } => rotate(key, *change, global, output),
         KeyCommand::Enable { key, change } => change::enable(key, *change, global, output),
-        KeyCommand::Disable { key, change } => change::disable(key, *change, global, output),
+        KeyCommand::Disable { key, accept_loss, change } => change::disable(key, *accept_loss, *change, global, output),
         KeyCommand::Update { key, not_before, expires, delete_lock, change } => {
             change::update(key, (*not_before, *expires, *delete_lock), *change, global, output)
         }
@@ -38,9 +39,12 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
                 change::Periods { rotate: (*rotate_every, *rotate_before), notify: (*notify_after, *notify_before) };
             change::policy(key, &periods, *change, global, output)
         }
-        KeyCommand::Delete { key, change } => change::delete(key, *change, global, output),
+        KeyCommand::Impact { key } => impact::impact(key, global, output),
+        KeyCommand::Delete { key, accept_loss, change } => change::delete(key, *accept_loss, *change, global, output),
         KeyCommand::Recover { key, change } => change::recover(key, *change, global, output),
-        KeyCommand::Purge { key, change } => change::purge(key, *change, global, output),
+        KeyCommand::Purge { key, accept_loss, record, change } => {
+            change::purge(key, *accept_loss, record.as_deref(), *change, global, output)
+        }
         KeyCommand::Backup { key, file, to, force } => copy::backup(key, file, to.as_deref(), *force, global, output),
         KeyCommand::Restore { file, key, change } => copy::restore(file, key.as_deref(), *change, global, output),
     }

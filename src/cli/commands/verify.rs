@@ -40,10 +40,17 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Result
     for path in &args.snapshots {
         let one = Arc::new(Control::default());
         let progress = Progress::watch(global, "verifying", &one);
+        // A catalogue that can't be used does not keep a snapshot from being verified.
+        let known = home.as_ref().and_then(|home| home.known(path).ok().flatten());
         let verdict = verify(path, engine.as_ref(), root.as_ref(), workers, &ctl, &one);
         drop(progress);
         match verdict {
             Ok(verdict) => {
+                if let (Some(home), Some(known)) = (&home, known)
+                    && let Err(error) = home.note_verified(known, &verdict)
+                {
+                    output.warn(format_args!("warning: the catalogue does not know that it is verified: {error}"));
+                }
                 output.say(sentence(path, args.keyless, root.is_some(), &verdict));
                 results.push(describe(path, &verdict));
             }

@@ -1,11 +1,13 @@
 //! Changing keys that are there.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sobre::io::escaped_path;
 use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
-use sobre::manage::{Home, HomeError};
+use sobre::manage::{Home, HomeError, PurgeRecord};
 use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
     KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
@@ -13,7 +15,7 @@ use sobre::provider::{
 
 use crate::cli::args::{Change, Global, Switch};
 use crate::cli::commands::key::confirm::{Deed, confirm};
-use crate::cli::commands::key::{describe, describe_whole, remind, whole, would};
+use crate::cli::commands::key::{describe, describe_whole, impact, remind, whole, would};
 use crate::cli::commands::open_home;
 use crate::cli::exit::Failure;
 use crate::cli::report::Output;
@@ -31,7 +33,13 @@ pub(super) fn enable(key: &str, change: Change, global: &Global, output: &Output
     output.finish(json!({ "key": describe(&version) }))
 }
 
-pub(super) fn disable(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn disable(
+    key: &str,
+    accept_loss: bool,
+    change: Change,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let found = Found::of(&home, key)?;
     let id = found.version.id.clone();
@@ -41,14 +49,16 @@ pub(super) fn disable(key: &str, change: Change, global: &Global, output: &Outpu
         others => format!("; {others} other versions are still enabled"),
     };
     let meaning = format!("{id} wraps and unwraps nothing until it is enabled again{others}");
-    let deed = Deed { verb: "disable", id: &id, meaning: &meaning, ask: false };
+    let impact = home.impact_of(found.vault.name(), std::slice::from_ref(&found.version))?;
+    let deed = Deed { verb: "disable", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: false };
     if !confirm(deed, change, output)? {
-        return would(output, "disable", &id, json!({}));
+        return would(output, "disable", &id, json!({ "impact": impact::describe(&impact) }));
     }
     let version = found.update(&home, &KeyChanges::disable())?;
     output.say(&meaning);
+    deed.mourn(output);
     remind(output);
-    output.finish(json!({ "key": describe(&version) }))
+    output.finish(json!({ "key": describe(&version), "impact": impact::describe(&impact) }))
 }
 
 pub(super) fn update(
@@ -147,7 +157,13 @@ pub(super) fn policy(
     output.finish(json!({ "whole": describe_whole(&id, &details), "schedule": due }))
 }
 
-pub(super) fn delete(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn delete(
+    key: &str,
+    accept_loss: bool,
+    change: Change,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let (vault, name) = whole(&home, key, "deleted", "delete")?;
     let cx = home.context();
@@ -165,23 +181,29 @@ pub(super) fn delete(key: &str, change: Change, global: &Global, output: &Output
     if details.delete_lock {
         return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::DeleteLocked));
     }
-    let versions = vault.versions(&name, &cx).map_err(HomeError::from)?.len();
+    let held = vault.versions(&name, &cx).map_err(HomeError::from)?;
+    let held: Vec<_> = held.into_iter().map(|(_, version)| version).collect();
+    let versions = held.len();
     let days = vault.soft_delete(&cx).map_err(HomeError::from)?.retention.days();
     let meaning = format!(
         "{id} with {} unwraps nothing any more; for {days} days at least it can be recovered",
         count(versions, "version")
     );
-    let deed = Deed { verb: "delete", id: &id, meaning: &meaning, ask: true };
+    let impact = home.impact_of(vault.name(), &held)?;
+    let deed = Deed { verb: "delete", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: true };
     if !confirm(deed, change, output)? {
-        return would(output, "delete", &id, json!({ "versions": versions }));
+        let more = json!({ "versions": versions, "impact": impact::describe(&impact) });
+        return would(output, "delete", &id, more);
     }
     let deletion = vault.delete(&name, &cx).map_err(HomeError::from)?;
     output.say(format_args!("deleted {id} with {}", count(versions, "version")));
     output
         .say(format_args!("bring it back until {} at least with: sobre key recover {id}", deletion.recoverable_until));
+    deed.mourn(output);
     output.finish(json!({
         "key": id,
         "versions": versions,
+        "impact": impact::describe(&impact),
         "deleted": deletion.deleted.to_string(),
         "recoverable_until": deletion.recoverable_until.to_string(),
     }))
@@ -204,7 +226,14 @@ pub(super) fn recover(key: &str, change: Change, global: &Global, output: &Outpu
     output.finish(json!({ "whole": describe_whole(&id, &details) }))
 }
 
-pub(super) fn purge(key: &str, change: Change, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn purge(
+    key: &str,
+    accept_loss: bool,
+    record: Option<&Path>,
+    change: Change,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let (vault, name) = whole(&home, key, "purged", "purge")?;
     let cx = home.context();
@@ -218,19 +247,42 @@ pub(super) fn purge(key: &str, change: Change, global: &Global, output: &Output)
         return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::PurgeProtected(until)));
     }
     let versions = vault.versions(&name, &cx).map_err(HomeError::from)?;
+    let versions: Vec<_> = versions.into_iter().map(|(_, version)| version).collect();
     let meaning = format!(
         "{id} with {} is destroyed for ever: what only it unwraps can't be opened again, except with a backup of the key",
         count(versions.len(), "version")
     );
-    let deed = Deed { verb: "purge", id: &id, meaning: &meaning, ask: true };
+    let impact = home.impact_of(vault.name(), &versions)?;
+    let deed = Deed { verb: "purge", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: true };
     if !confirm(deed, change, output)? {
-        return would(output, "purge", &id, json!({ "versions": versions.len() }));
+        let more = json!({ "versions": versions.len(), "impact": impact::describe(&impact) });
+        return would(output, "purge", &id, more);
     }
-    vault.purge(&name, &cx).map_err(HomeError::from)?;
+    let begun = match record {
+        Some(path) => Some(PurgeRecord::begin(path, vault.name(), &details, &versions, &impact, cx.now())?),
+        None => None,
+    };
+    // A person may have taken longer to answer than an operation on a vault may.
+    let cx = home.context();
+    if let Err(error) = vault.purge(&name, &cx) {
+        if let Some(record) = begun {
+            record.fail(&error.to_string())?;
+        }
+        return Err(HomeError::from(error).into());
+    }
     output.say(format_args!("purged {id} with {}", count(versions.len(), "version")));
     output.say("copies of the vault's files, and backups, may still have it");
-    let versions: Vec<Value> = versions.iter().map(|(_, version)| describe(version)).collect();
-    output.finish(json!({ "key": id, "purged": versions }))
+    deed.mourn(output);
+    if let Some(record) = begun {
+        record.complete(cx.now())?;
+    }
+    let versions: Vec<Value> = versions.iter().map(describe).collect();
+    output.finish(json!({
+        "key": id,
+        "purged": versions,
+        "impact": impact::describe(&impact),
+        "record": record.map(escaped_path),
+    }))
 }
 
 /// A version in a vault.

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use sobre::manage::Impact;
+
 use crate::cli::args::Change;
+use crate::cli::commands::key::impact;
 use crate::cli::exit::Failure;
 use crate::cli::report::Output;
 
@@ -15,17 +18,47 @@ pub(super) struct Deed<'a> {
     pub(super) id: &'a str,
     /// What it means, in one sentence.
     pub(super) meaning: &'a str,
+    /// What goes with it.
+    pub(super) impact: &'a Impact,
+    /// Whether somebody has said that it may. Not the same as saying yes: that is said by scripts.
+    pub(super) accept_loss: bool,
     /// Whether somebody must say yes. What can be undone by one command needs none.
     pub(super) ask: bool,
 }
 
+impl Deed<'_> {
+    /// Says after the deed what was lost with it, if somebody had to accept that.
+    pub(super) fn mourn(&self, output: &Output) {
+        if let Some(loss) = impact::loss(self.impact) {
+            output.warn(format_args!("accepted with --accept-loss: {loss}"));
+        }
+    }
+}
+
 /// Says what a deed means and asks for it. Returns whether it is to be done: not in a dry run.
 ///
-/// Everything that takes a key out of use comes through here.
+/// Everything that takes a key out of use comes through here. A dry run fails where the deed would.
 pub(super) fn confirm(deed: Deed<'_>, change: Change, output: &Output) -> Result<bool, Failure> {
-    let Deed { verb, id, meaning, ask } = deed;
+    let Deed { verb, id, meaning, ask, .. } = deed;
+    let loss = impact::loss(deed.impact);
     if change.dry_run {
         output.say(meaning);
+    }
+    if loss.is_some() || change.dry_run {
+        impact::tell(deed.impact, |line| output.say(line));
+    }
+    if let (Some(loss), false) = (loss, deed.accept_loss) {
+        return Err(Failure {
+            kind: "refused",
+            code: 14,
+            message: format!("{id} stays as it is: {loss}"),
+            advice: Some(format!(
+                "make snapshots known with 'sobre catalog add DIR', prove what they say with 'sobre verify SNAP', move them to another \
+                 key with 'sobre rewrap'; or accept it: sobre key {verb} {id} --accept-loss"
+            )),
+        });
+    }
+    if change.dry_run {
         return Ok(false);
     }
     if !ask || change.yes {
