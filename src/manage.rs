@@ -9,6 +9,8 @@ mod home;
 mod keys;
 mod paths;
 mod restore;
+mod rotation;
+mod sets;
 
 pub use catalog::Rebuilt;
 pub use config::{Config, OwnerName, VaultConfig, VaultKind};
@@ -17,3 +19,5 @@ pub use first_use::{Created, FirstUse};
 pub use home::{Home, HomeSettings, Resolved};
 pub use paths::{Environment, Origin, Paths};
 pub use restore::Restored;
+pub use rotation::{DueReason, DueSet, KeyOrigin, Remaining, RotationReport, RotationRequest};
+pub use sets::{KeyWarning, NewSet, SetChanges, SetError, SetKeys};
