@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod open;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
+pub(crate) mod set;
 pub(crate) mod vault;
 pub(crate) mod verify;
 

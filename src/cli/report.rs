@@ -36,6 +36,7 @@ impl Output {
             Command::Inspect(_) => ("inspect", false),
             Command::Rewrap(_) => ("rewrap", false),
             Command::Key(_) => ("key", false),
+            Command::Set(_) => ("set", false),
             Command::Vault(_) => ("vault", false),
             Command::Catalog(_) => ("catalog", false),
             Command::Audit(_) => ("audit", false),

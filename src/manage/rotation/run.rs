@@ -66,6 +66,27 @@ impl Home {
         Ok(report)
     }
 
+    /// Tells the catalogue that snapshots were rewrapped. Those that it does not know stay unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Catalog`], [`HomeError::Engine`] when one of them can't be read any more. The snapshots stand in either case.
+    pub fn note_rewrapped<P: AsRef<Path>>(
+        &self,
+        rewrapped: &[(P, &RewrapReport)],
+        layer: Layer,
+    ) -> Result<(), HomeError> {
+        let Some(catalog) = self.catalog()? else { return Ok(()) };
+        let mut moved = Vec::new();
+        for (path, report) in rewrapped {
+            if let Some(known) = catalog.snapshot(path.as_ref())? {
+                let now = Snapshot::read(path.as_ref(), self.clock().now())?;
+                moved.push(if vouched(&known, &now, layer, report) { now.verified() } else { now });
+            }
+        }
+        Ok(catalog.register(&moved)?)
+    }
+
     /// Moves one snapshot, outside of any rotation, to an active key of the set.
     pub(in crate::manage) fn move_to(&self, key: &SetKey, set: &EncryptionSet, path: &Path) -> Result<(), HomeError> {
         let change = Change::Replace { from: self.older_than(key, set)?, to: self.pinned(key)? };
