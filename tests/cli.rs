@@ -24,6 +24,8 @@ mod people;
 mod recovery;
 #[path = "cli/rewrap.rs"]
 mod rewrap;
+#[path = "cli/sets.rs"]
+mod sets;
 #[path = "cli/transcripts.rs"]
 mod transcripts;
 #[path = "cli/world.rs"]

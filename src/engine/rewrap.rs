@@ -230,3 +230,6 @@ fn write_head(file: &File, number: u8, head: &Head) -> Result<(), Error> {
     read_exact_at(file, &mut back, offset)?;
     if back == bytes { Ok(()) } else { Err(Error::damaged(Part::Head(number), Fault::Differs)) }
 }
+
+#[cfg(test)]
+mod tests;
