@@ -129,11 +129,13 @@ impl Home {
         }
         let set = catalog.set(&request.set)?;
         let before = active(&set, request.layer)?.clone();
+        // A vault with other material under the same names is not followed.
+        self.pinned(&set.name, &before)?;
         let (key, origin) = match request.resume {
             true => (before.clone(), KeyOrigin::Kept),
             false => self.next_key(&before)?,
         };
-        self.prove(&key)?;
+        self.prove(&set.name, &key)?;
         let ends = (Some(before.thumbprint), Some(key.thumbprint));
         // The journal first: after a crash between the two, the new version is not forgotten and another one made.
         let job = catalog.begin_job(JobKind::Rotation, Some(&set.name), ends, &[], self.clock().now())?;
@@ -157,6 +159,7 @@ impl Home {
         let catalog = self.catalog_with(&request.set)?;
         let mut set = catalog.set(&request.set)?;
         let before = active(&set, request.layer)?.clone();
+        self.pinned(&set.name, &before)?;
         let unfinished = catalog.running_job(&set.name)?.filter(|job| layer_of(&set, job) == Some(request.layer));
         let (to, thumbprint, origin) = match &unfinished {
             Some(_) => (before.key_id.clone(), Some(before.thumbprint), KeyOrigin::Kept),
@@ -200,7 +203,7 @@ impl Home {
             }
             _ => before.clone(),
         };
-        self.prove(&key)?;
+        self.prove(&set.name, &key)?;
         let set = adopt(catalog, set, &key)?;
         let mut report = report(&set, layer, &before, &key, KeyOrigin::Kept);
         report.resumed = true;

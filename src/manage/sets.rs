@@ -84,7 +84,7 @@ impl Home {
             }
         };
         for key in &set.keys {
-            self.prove(key)?;
+            self.prove(&set.name, key)?;
         }
         self.catalog_or_new()?.create_set(&set)?;
         Ok((self.set(&set.name)?, created))
@@ -139,7 +139,7 @@ impl Home {
         let catalog = self.catalog_with(name)?;
         let before = catalog.set(name)?;
         for key in set.keys.iter().filter(|key| !before.keys.contains(key)) {
-            self.prove(key)?;
+            self.prove(&set.name, key)?;
         }
         catalog.replace_set(&set)?;
         Ok(catalog.set(name)?)

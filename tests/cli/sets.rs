@@ -215,8 +215,8 @@ fn a_set_whose_vault_is_gone_is_told() {
     world.sobre("set rotate prod").code(10);
     world.sobre("set show prod").code(0).prints("does not seal");
     world.sobre("set rotate --due").code(10);
-    world.sobre("set delete prod").code(2).warns("1 snapshots").warns("--yes");
-    world.sobre("set delete prod --yes").code(0).prints("and so do 1 snapshot");
+    world.sobre("set delete prod").code(2).warns("knows 1 snapshot of").warns("--yes");
+    world.sobre("set delete prod --yes").code(0).prints("keys and 1 snapshot stay");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn snapshots_that_are_not_there_are_listed() {
     rotated.prints("re-wrapped 1 snapshot").prints("1 snapshot still needs customer/backup@1 (1 not where they were)");
     std::fs::rename(world.path("away"), world.path(&names[0])).expect("moves");
     verify(&world, &names).code(0);
-    world.sobre("set show prod").code(0).prints("1 snapshot still need older keys");
+    world.sobre("set show prod").code(0).prints("1 snapshot still needs older keys");
     world.sobre("set rotate --due").code(0).prints("still need an older key").prints("re-wrapped 1 snapshot");
     world.write(&names[1], "junk");
     world.sobre("set rotate prod").code(3).warns("prod-1.sobre").warns("1 snapshot could not be re-wrapped");
@@ -307,7 +307,7 @@ fn a_key_that_expires_soon_is_told_when_it_seals() {
     let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after").as_secs() + 864_000;
     let soon = sobre::clock::UnixTime(soon).to_string();
     world.sobre(&format!("key update backup --expires {soon}")).code(0);
-    for how in ["--set prod", "--key backup"] {
+    for how in ["--key backup", "--set prod"] {
         let sealed = world.sobre(&format!("seal --json --force {how} small.img a.sobre"));
         sealed.code(0).warns("customer/backup@1 expires on");
         assert_eq!(sealed.json()["warnings"][0]["kind"], "near_expiry");

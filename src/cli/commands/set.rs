@@ -77,7 +77,7 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
             let name = set_name(set)?;
             let snapshots = home.delete_set(&name, change.yes, change.dry_run)?;
             let would = if change.dry_run { "would remove" } else { "removed" };
-            output.say(format_args!("{would} set '{name}'; its keys stay, and so do {}", known(snapshots)));
+            output.say(format_args!("{would} set '{name}'; its keys and {} stay", known(snapshots)));
             output.finish(json!({ "dry_run": change.dry_run, "deleted": name.as_str(), "snapshots": snapshots }))
         }
     }
@@ -135,7 +135,7 @@ fn show(home: &Home, name: &SetName, output: &Output) -> Result<ExitCode, Failur
         Some(catalog) => catalog.sealed_in_set(name.as_str()).map_err(HomeError::from)?.len() as u64,
         None => 0,
     };
-    output.say(format_args!("snapshots     {}", known(snapshots)));
+    output.say(format_args!("snapshots     {}", indicatif::HumanCount(snapshots)));
     let mut layers = Vec::new();
     for key in &set.keys {
         let (state, expires) = state_of(home, key);
@@ -152,7 +152,8 @@ fn show(home: &Home, name: &SetName, output: &Output) -> Result<ExitCode, Failur
                 let needs = plan.rewrapped + plan.remaining.iter().map(|remaining| remaining.snapshots).sum::<u64>();
                 fields.insert("need_older_keys".to_owned(), json!(needs));
                 if needs > 0 {
-                    output.say(format_args!("              {} still need older keys", known(needs)));
+                    let verb = if needs == 1 { "needs" } else { "need" };
+                    output.say(format_args!("              {} still {verb} older keys", known(needs)));
                 }
                 if plan.resumed {
                     output.say(format_args!(

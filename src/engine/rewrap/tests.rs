@@ -61,7 +61,7 @@ fn a_key_takes_the_place_of_another_and_leaves_the_rest() {
     let file = File::open(sealed.path()).expect("opens");
     for key in [1, 2] {
         let engine = sealed.engine.clone().with_keys(vec![sealed.thumbprint(key)]);
-        assert_eq!(engine.open(&file).expect("opens").disk_len(), 5000);
+        assert_eq!(engine.open(&file).expect("opens").len(), 5000);
     }
     let old = sealed.engine.clone().with_keys(vec![sealed.thumbprint(0)]);
     assert_eq!(old.open(&file).expect_err("moved away").kind(), ErrorKind::WrongKey);

@@ -28,7 +28,7 @@ impl Home {
     ) -> Result<RotationReport, HomeError> {
         let older = self.older_than(key, set)?;
         let engine = self.engine_of(set, key)?;
-        let change = Change::Replace { from: older.clone(), to: self.pinned(key)? };
+        let change = Change::Replace { from: older.clone(), to: self.pinned(&set.name, key)? };
         let mut obstacles: HashMap<PathBuf, Obstacle> = HashMap::new();
         // Seals that began with the old key add snapshots meanwhile. Each is tried once.
         for _ in 0..MOST_ROUNDS {
@@ -89,7 +89,7 @@ impl Home {
 
     /// Moves one snapshot, outside of any rotation, to an active key of the set.
     pub(in crate::manage) fn move_to(&self, key: &SetKey, set: &EncryptionSet, path: &Path) -> Result<(), HomeError> {
-        let change = Change::Replace { from: self.older_than(key, set)?, to: self.pinned(key)? };
+        let change = Change::Replace { from: self.older_than(key, set)?, to: self.pinned(&set.name, key)? };
         let engine = self.engine_of(set, key)?;
         let catalog = self.catalog_with(&set.name)?;
         if let Some(known) = catalog.snapshot(path)? {
@@ -144,7 +144,7 @@ impl Home {
 
     /// Returns an engine with the vaults that a set needs. Those of linked keys may be gone; what needs them fails one by one.
     fn engine_of(&self, set: &EncryptionSet, key: &SetKey) -> Result<Engine, HomeError> {
-        let mut providers: Vec<Arc<dyn KeyProvider>> = vec![self.pinned(key)?.provider];
+        let mut providers: Vec<Arc<dyn KeyProvider>> = vec![self.pinned(&set.name, key)?.provider];
         for id in set.links.iter().map(|link| link.key_id.as_str()) {
             let Some(name) = vault_of(id) else { continue };
             if providers.iter().any(|known| *known.name() == name) {

@@ -125,7 +125,8 @@ impl fmt::Display for SetError {
                 write!(f, "the vault did not give back what was wrapped under {}", Escaped(key))
             }
             Self::InUse { set, snapshots } => {
-                write!(f, "the catalogue knows {snapshots} snapshots of the set '{}'", Escaped(set))
+                let plural = if *snapshots == 1 { "" } else { "s" };
+                write!(f, "the catalogue knows {snapshots} snapshot{plural} of the set '{}'", Escaped(set))
             }
             Self::KeyInFile(key) => write!(f, "{} is in a file; the keys of a set live in vaults", Escaped(key)),
             Self::KeyNeeded { kind } => write!(f, "a set of type {} needs a customer's key", kind.name()),

@@ -1,6 +1,6 @@
 //! The keys of sets: found, checked, proved, and the platform's made where there is none.
 
-use crate::catalog::{SetKey, SetKind};
+use crate::catalog::{SetKey, SetKind, SetName};
 use crate::engine::{PolicyError, WrappingKey};
 use crate::format::Layer;
 use crate::key::{KeyName, KeyRef, VaultName};
@@ -54,8 +54,8 @@ impl Home {
     }
 
     /// Wraps a secret under the key and has its vault unwrap it: what is sealed under it can be opened today.
-    pub(in crate::manage) fn prove(&self, key: &SetKey) -> Result<WrappingKey, HomeError> {
-        let found = self.pinned(key)?;
+    pub(in crate::manage) fn prove(&self, set: &SetName, key: &SetKey) -> Result<WrappingKey, HomeError> {
+        let found = self.pinned(set, key)?;
         let cx = self.context();
         let secret = random_secret(&SystemRandom, CHALLENGE).map_err(crate::engine::Error::from)?;
         let wrapped = found.provider.wrap_key(&found.version, &secret, &cx)?;
@@ -67,11 +67,11 @@ impl Home {
     }
 
     /// Finds a set's key where the set says that it is, and with the material that the set pinned.
-    pub(in crate::manage) fn pinned(&self, key: &SetKey) -> Result<WrappingKey, HomeError> {
+    pub(in crate::manage) fn pinned(&self, set: &SetName, key: &SetKey) -> Result<WrappingKey, HomeError> {
         let found = self.in_vault(&Self::key_ref(&key.key_id)?)?;
         if found.version.thumbprint != key.thumbprint {
             return Err(SetError::Pinned {
-                set: String::new(),
+                set: set.to_string(),
                 key: key.key_id.clone(),
                 pinned: key.thumbprint,
                 found: found.version.thumbprint,

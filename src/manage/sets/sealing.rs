@@ -8,7 +8,7 @@ use crate::clock::UnixTime;
 use crate::engine::{LayerPolicy, SealPolicy};
 use crate::format::Layer;
 use crate::io::Escaped;
-use crate::manage::{Home, HomeError, Resolved, SetError};
+use crate::manage::{Home, HomeError, Resolved};
 
 /// The keys that a set seals with.
 #[derive(Debug)]
@@ -75,13 +75,13 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// [`HomeError::Set`] with [`SetError::Pinned`] when a vault gives other material; [`HomeError::Catalog`] when there is no such
+    /// [`HomeError::Set`] with [`Pinned`](crate::manage::SetError::Pinned) when a vault gives other material; [`HomeError::Catalog`] when there is no such
     /// set; and as [`find`](Self::find).
     pub fn keys_of_set(&self, name: &SetName) -> Result<SetKeys, HomeError> {
         let set = self.set(name)?;
         let mut layers = Vec::new();
         for key in &set.keys {
-            self.pinned(key).map_err(|error| in_set(error, name))?;
+            self.pinned(name, key)?;
             let resolved = self.keys_for(std::slice::from_ref(&key.key_id), "key", None)?;
             layers.push((key.layer, resolved));
         }
@@ -125,16 +125,6 @@ impl Home {
             moved.push(key.key_id.clone());
         }
         Ok(moved)
-    }
-}
-
-/// Says of which set a pinned key is.
-pub(in crate::manage) fn in_set(error: HomeError, name: &SetName) -> HomeError {
-    match error {
-        HomeError::Set(SetError::Pinned { key, pinned, found, .. }) => {
-            SetError::Pinned { set: name.to_string(), key, pinned, found }.into()
-        }
-        error => error,
     }
 }
 
