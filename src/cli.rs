@@ -46,6 +46,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure>
         Command::Rewrap(args) => commands::rewrap::run(args, global, output),
         Command::Preflight(args) => commands::preflight::run(args, global, output),
         Command::Key(args) => commands::key::run(args, global, output),
+        Command::Set(args) => commands::set::run(args, global, output),
         Command::Vault(args) => commands::vault::run(args, global, output),
         Command::Catalog(args) => commands::catalog::run(args, global, output),
         Command::Audit(args) => commands::audit::run(args, global, output),

@@ -11,6 +11,8 @@ mod keys;
 mod paths;
 mod preflight;
 mod restore;
+mod rotation;
+mod sets;
 
 pub use catalog::Rebuilt;
 pub use config::{Config, OwnerName, VaultConfig, VaultKind};
@@ -24,3 +26,5 @@ pub use preflight::{
     UnansweredVault, UnreadSnapshot, Verdict,
 };
 pub use restore::Restored;
+pub use rotation::{DueReason, DueSet, KeyOrigin, Remaining, RotationReport, RotationRequest};
+pub use sets::{KeyWarning, NewSet, SetChanges, SetError, SetKeys};

@@ -26,6 +26,8 @@ mod preflight;
 mod recovery;
 #[path = "cli/rewrap.rs"]
 mod rewrap;
+#[path = "cli/sets.rs"]
+mod sets;
 #[path = "cli/transcripts.rs"]
 mod transcripts;
 #[path = "cli/world.rs"]

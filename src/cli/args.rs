@@ -5,6 +5,7 @@ mod bench;
 mod catalog;
 mod key;
 mod preflight;
+mod set;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use bench::{BenchArgs, TopicName};
 pub(crate) use catalog::{CatalogArgs, CatalogCommand};
 pub(crate) use preflight::PreflightArgs;
+pub(crate) use set::{SetArgs, SetCommand, SetType};
 
 use crate::cli::exit;
 use crate::cli::units::{ByteSize, DiskRange, Label, Timeout};
@@ -118,6 +120,8 @@ pub(crate) enum Command {
     Preflight(PreflightArgs),
     /// Create, rotate, disable, delete and recover keys
     Key(KeyArgs),
+    /// Make encryption sets, which name the keys that seal, and rotate them
+    Set(SetArgs),
     /// Create vaults, back them up and restore them
     Vault(VaultArgs),
     /// Know which snapshots there are and which keys they need
@@ -149,6 +153,9 @@ pub(crate) struct SealArgs {
     /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, file:PATH.pem; several times for several keys
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
+    /// Seal with the keys of this encryption set, twice if it is of both
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "double", "platform_key"])]
+    pub(crate) set: Option<String>,
     /// Encrypt twice: opening needs the customer's and the platform's key
     #[arg(long)]
     pub(crate) double: bool,
@@ -261,8 +268,11 @@ pub(crate) struct InspectArgs {
 #[command(group(clap::ArgGroup::new("change").required(true).args(["to", "add", "remove", "repair"])))]
 pub(crate) struct RewrapArgs {
     /// Snapshots
-    #[arg(value_name = "SNAP", required = true)]
+    #[arg(value_name = "SNAP", required_unless_present = "files_from")]
     pub(crate) snapshots: Vec<PathBuf>,
+    /// Read the names of more snapshots from a file, one on each line or with NUL behind each; '-' is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from: Option<PathBuf>,
     /// Only this key opens them from now on
     #[arg(long, value_name = "KEY")]
     pub(crate) to: Option<String>,
@@ -281,6 +291,12 @@ pub(crate) struct RewrapArgs {
     /// Open with this key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
+    /// Number of threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
 }
 
 /// A layer of double encryption.
@@ -405,6 +421,7 @@ Snapshots:
 
 Keys:
   key          Create, rotate, disable, delete and recover keys
+  set          Make encryption sets, which name the keys that seal, and rotate them
   vault        Create vaults, back them up and restore them
 
 Operations:

@@ -11,6 +11,7 @@ pub(crate) mod open;
 pub(crate) mod preflight;
 pub(crate) mod rewrap;
 pub(crate) mod seal;
+pub(crate) mod set;
 pub(crate) mod vault;
 pub(crate) mod verify;
 

@@ -10,7 +10,7 @@ use sobre::catalog::CatalogError;
 use sobre::engine::PolicyError;
 use sobre::format::{Fault, Part};
 use sobre::io::{CommitError, Escaped, escaped_path};
-use sobre::manage::HomeError;
+use sobre::manage::{HomeError, SetError};
 use sobre::provider::embedded::{BackupError, PassphraseError, VaultError};
 use sobre::provider::{KeyRefusal, MissingRight, ProviderError, ProviderErrorKind};
 use sobre::{Error, ErrorKind};
@@ -136,6 +136,10 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::Catalog(CatalogError::Damaged { .. } | CatalogError::Newer { .. }) => {
             "no snapshot is lost; make the catalogue anew with: sobre catalog rebuild DIR..."
         }
+        HomeError::Catalog(CatalogError::Changed(_) | CatalogError::JobRunning(_)) => "look at it, and try again",
+        HomeError::Catalog(CatalogError::SetNotFound(_)) => {
+            "see 'sobre set list'; a common cause is running as root in one case and as a user in the other"
+        }
         HomeError::Engine(error) => return advice_for(error),
         HomeError::KeyNotFound { .. } => {
             "see 'sobre key list' and 'sobre config show'; a common cause is running as root in one case and as a user in the other"
@@ -151,9 +155,28 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::Backup(BackupError::Write(CommitError::Exists(_))) => {
             "name another file, or replace it with --force"
         }
+        HomeError::Set(error) => return advice_for_set(error),
         HomeError::VaultNotChosen(_) => "choose one with --vault NAME",
         HomeError::Vault(error) => return advice_for_vault(error),
         HomeError::VaultNotConfigured { .. } => "see 'sobre config show'; make one with: sobre vault create NAME",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn advice_for_set(error: &SetError) -> Option<String> {
+    let text = match error {
+        SetError::Busy(_) => "wait for it to end; if it is cut off, this goes on where it stopped",
+        SetError::Challenge { .. } => "the vault is not sound: see 'sobre vault list'; the set was not changed",
+        SetError::InUse { .. } => "they stay and open as before, but don't rotate any more; say so with --yes",
+        SetError::KeyInFile(_) => "name a key as NAME[@N], VAULT/NAME[@N] or jkt:PREFIX",
+        SetError::KeyNeeded { .. } => "name it with --key; make one with: sobre key create NAME",
+        SetError::NotLinked { .. } => "see 'sobre set show'",
+        SetError::Owner { customer: true, .. } => "name a key of the platform's vault, or choose another --type",
+        SetError::Owner { customer: false, .. } => "name a key of a customer's vault, or choose another --type",
+        SetError::Pinned { .. } => {
+            "nothing was sealed: find out who changed the vault; if it is right, say so with: sobre set update SET --key KEY"
+        }
         _ => return None,
     };
     Some(text.to_owned())

@@ -37,6 +37,7 @@ impl Output {
             Command::Rewrap(_) => ("rewrap", false),
             Command::Preflight(_) => ("preflight", false),
             Command::Key(_) => ("key", false),
+            Command::Set(_) => ("set", false),
             Command::Vault(_) => ("vault", false),
             Command::Catalog(_) => ("catalog", false),
             Command::Audit(_) => ("audit", false),

@@ -22,26 +22,26 @@ impl Control {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes of the disk there are; 0 while that is not known.
+    /// Returns how many bytes of the disk, or snapshots to rewrap, there are; 0 while that is not known.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes of the disk are done.
+    /// Returns how many of them are done.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Returns how many of them were stored, as against holes.
+    /// Returns how many bytes were stored, as against holes.
     pub fn stored(&self) -> u64 {
         self.stored.load(Ordering::Relaxed)
     }
 
-    pub(super) fn start(&self, total: u64) {
+    pub(crate) fn start(&self, total: u64) {
         self.total.store(total, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, disk_bytes: u64, stored: u64) {
+    pub(crate) fn add(&self, disk_bytes: u64, stored: u64) {
         self.done.fetch_add(disk_bytes, Ordering::Relaxed);
         self.stored.fetch_add(stored, Ordering::Relaxed);
     }

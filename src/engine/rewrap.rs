@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use crate::engine::error::AtFile;
 use crate::engine::unlock::{Heads, Unlocked};
-use crate::engine::{Engine, Error, LayerPolicy, PolicyError, WrappingKey};
+use crate::engine::{Control, Engine, Error, LayerPolicy, PolicyError, WrappingKey};
 use crate::format::{Entry, Fault, HEAD_LEN, Head, Layer, Part, Section};
 use crate::io::read_exact_at;
 use crate::key::Thumbprint;
@@ -21,6 +23,14 @@ pub enum Change {
     Remove(Thumbprint),
     /// Nothing changes; both heads are made the same again.
     Repair,
+    /// Another key takes the place of these; every other key stays. Where that was done already, nothing is written but what an
+    /// interrupted run left undone.
+    Replace {
+        /// The keys that no longer open the layer in this file; those of them that it is not wrapped under don't matter.
+        from: Vec<Thumbprint>,
+        /// The key that does.
+        to: WrappingKey,
+    },
     /// These keys and no others open the layer.
     To(LayerPolicy),
 }
@@ -56,6 +66,27 @@ impl Engine {
         self.rewrap_locked(&file, layer, change).at(path)
     }
 
+    /// Rewraps many snapshots on the threads of the current rayon pool, and hands each one's result to `each`, with its place in `paths`,
+    /// as it comes. `ctl` counts snapshots; when it is cancelled, what was not begun is left out. Returns whether everything was begun.
+    ///
+    /// The cost is the vaults' private-key operations and two syncs for each snapshot.
+    pub fn rewrap_each<P, F>(&self, paths: &[P], layer: Layer, change: &Change, ctl: &Control, each: F) -> bool
+    where
+        P: AsRef<Path> + Sync,
+        F: Fn(usize, Result<RewrapReport, Error>) + Sync,
+    {
+        ctl.start(paths.len() as u64);
+        let run = |(place, path): (usize, &P)| {
+            if ctl.is_cancelled() {
+                return false;
+            }
+            each(place, self.rewrap(path.as_ref(), layer, change));
+            ctl.add(1, 0);
+            true
+        };
+        paths.par_iter().enumerate().with_max_len(1).map(run).reduce(|| true, |one, other| one && other)
+    }
+
     fn rewrap_locked(&self, file: &File, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
         let heads = Heads::read(file)?;
         if !Layer::of(heads.header.suite).contains(&layer) {
@@ -70,7 +101,7 @@ impl Engine {
             changed,
             keys: section.entries.iter().map(|entry| entry.thumbprint).collect(),
         };
-        if matches!(change, Change::Repair) {
+        if matches!(change, Change::Repair) || is_done(section, change) {
             let both = heads.agree();
             if !both {
                 write_head(file, 1 - *number, head)?;
@@ -140,6 +171,18 @@ impl Engine {
                 }
                 Ok((entries, section.set.clone()))
             }
+            Change::Replace { from, to } => {
+                check_owner(section, to)?;
+                let goes = |entry: &Entry| goes(entry, from, to);
+                let place = section.entries.iter().position(goes).ok_or(PolicyError::NoSuchEntry)?;
+                let mut entries: Vec<Entry> = section.entries.iter().filter(|entry| !goes(entry)).cloned().collect();
+                if !entries.iter().any(|entry| entry.thumbprint == to.version.thumbprint) {
+                    // The preference stays: nothing before the first that goes has gone.
+                    let fresh = self.wrap(&LayerPolicy::new(vec![to.clone()])?, secret)?;
+                    entries.splice(place..place, fresh);
+                }
+                Ok((entries, section.set.clone()))
+            }
             Change::To(keys) => {
                 for key in &keys.keys {
                     check_owner(section, key)?;
@@ -151,6 +194,17 @@ impl Engine {
     }
 }
 
+/// Whether a key has taken the place of the others already.
+fn is_done(section: &Section, change: &Change) -> bool {
+    let Change::Replace { from, to } = change else { return false };
+    section.entries.iter().any(|entry| entry.thumbprint == to.version.thumbprint)
+        && !section.entries.iter().any(|entry| goes(entry, from, to))
+}
+
+fn goes(entry: &Entry, from: &[Thumbprint], to: &WrappingKey) -> bool {
+    entry.thumbprint != to.version.thumbprint && from.contains(&entry.thumbprint)
+}
+
 /// A disk sealed for a customer's key never goes back to the platform's (R6). The outer layer is the platform's own: whoever
 /// has held it for a while, it may go back.
 fn check_owner(section: &Section, key: &WrappingKey) -> Result<(), PolicyError> {
@@ -160,7 +214,7 @@ fn check_owner(section: &Section, key: &WrappingKey) -> Result<(), PolicyError> 
 
 fn customer_of(change: &Change) -> bool {
     match change {
-        Change::Add(key) => key.version.customer,
+        Change::Add(key) | Change::Replace { to: key, .. } => key.version.customer,
         Change::To(keys) => keys.customer(),
         Change::Remove(_) | Change::Repair => false,
     }
@@ -176,3 +230,6 @@ fn write_head(file: &File, number: u8, head: &Head) -> Result<(), Error> {
     read_exact_at(file, &mut back, offset)?;
     if back == bytes { Ok(()) } else { Err(Error::damaged(Part::Head(number), Fault::Differs)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::catalog::CatalogError;
 use crate::engine::{Error, ErrorKind, PolicyError};
 use crate::io::{CommitError, Escaped, escaped_path};
 use crate::key::{KeyRefError, NameError};
+use crate::manage::SetError;
 use crate::provider::embedded::{BackupError, VaultError};
 use crate::provider::{PemError, ProviderError};
 
@@ -93,6 +94,8 @@ pub enum HomeError {
     Provider(ProviderError),
     /// A customer's key can't live in the platform's vault.
     PlatformVault(String),
+    /// An encryption set is not made, changed or used.
+    Set(SetError),
     /// A backup of several vaults can't go into one.
     SeveralVaults(Vec<String>),
     /// An embedded vault can't be opened.
@@ -136,6 +139,7 @@ impl HomeError {
                 _ => ErrorKind::Failed,
             },
             Self::Provider(_) => ErrorKind::Failed,
+            Self::Set(error) => error.kind(),
             Self::Vault(error) => kind_of_vault(error),
             Self::Commit(_)
             | Self::Config { .. }
@@ -183,6 +187,7 @@ impl fmt::Display for HomeError {
                     "vault '{name}' is the platform's; a key made by hand is a customer's and needs a vault of its own"
                 )
             }
+            Self::Set(error) => error.fmt(f),
             Self::SeveralVaults(names) => {
                 write!(f, "the backup holds several vaults ({}), which can't go into one", names.join(", "))
             }
@@ -209,6 +214,7 @@ impl StdError for HomeError {
             Self::Name { source, .. } => Some(source),
             Self::Pem(error) => error.source(),
             Self::Provider(error) => error.source(),
+            Self::Set(error) => error.source(),
             Self::Vault(error) => error.source(),
             _ => None,
         }
@@ -260,6 +266,12 @@ impl From<PolicyError> for HomeError {
 impl From<ProviderError> for HomeError {
     fn from(error: ProviderError) -> Self {
         Self::Engine(Error::Provider(error))
+    }
+}
+
+impl From<SetError> for HomeError {
+    fn from(error: SetError) -> Self {
+        Self::Set(error)
     }
 }
 

@@ -203,6 +203,31 @@ fn snapshots_that_are_known() {
 }
 
 #[test]
+fn sets_and_their_rotation() {
+    let world = World::double();
+    let actual = transcript(
+        &world,
+        &[
+            "set list",
+            "set create prod --type customer --key customer/default --location westeurope",
+            "seal --set prod DISK a.sobre",
+            "set rotate prod --dry-run",
+            "set rotate prod",
+            "set show prod",
+            "set rotate prod --resume",
+            "set rotate --due",
+            "set update prod --key platform/default",
+            "set unlink prod customer/default@1",
+            "set link prod customer/default@1",
+            "set delete prod",
+            "set delete prod --yes",
+            "open a.sobre out.img",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/sets.txt"]);
+}
+
+#[test]
 fn what_happened_to_keys() {
     let world = super::audit::recorded();
     let actual = transcript(&world, &["audit show", "audit show --failed", "audit verify", "audit restart"]);

@@ -5,15 +5,17 @@ use std::os::unix::fs::FileTypeExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sobre::catalog::EncryptionSet;
 use sobre::engine::{Control, LayerPolicy, SealOptions, SealPolicy, SealSummary, Source, Target};
 use sobre::format::{ChunkSize, Suite};
 use sobre::io::{CommitError, escaped_path, partial_path};
-use sobre::manage::{FirstUse, Home, Resolved};
+use sobre::manage::{FirstUse, Home, KeyWarning, Resolved, SetKeys};
 use sobre::xts::SectorSize;
 use sobre::{Error, ErrorKind};
 
 use crate::cli::args::{Global, Integrity, SealArgs};
+use crate::cli::commands::set::set_name;
 use crate::cli::commands::{detail, nag, open_home, say_created, shown, stream_error};
 use crate::cli::exit::Failure;
 use crate::cli::progress::Progress;
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     }
     let named_files =
         !args.key.is_empty() && args.key.iter().chain(&args.platform_key).all(|key| key.starts_with("file:"));
-    if home.is_fresh() && !named_files {
+    if home.is_fresh() && args.set.is_none() && !named_files {
         if !args.key.is_empty() {
             // The key that was asked for can't be in a home that does not exist.
             home.keys_for(&args.key, "key", None)?;
@@ -51,11 +53,15 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         let purpose = if args.double { FirstUse::Double } else { FirstUse::Single };
         say_created(output, &home.set_up(purpose)?);
     }
-    let (inner, outer) = resolve(&home, args)?;
+    let Resolution { inner, outer, set } = resolve(&home, args)?;
     let recoverable = inner.recoverable && outer.as_ref().is_none_or(|outer| outer.recoverable);
-    let policy = policy(&home, args, &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
+    let policy = policy(args, set.as_ref(), &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
 
     let layers: Vec<&Resolved> = std::iter::once(&inner).chain(&outer).collect();
+    let warnings = home.key_warnings(&layers);
+    for warning in &warnings {
+        output.warn(format_args!("warning: {warning}"));
+    }
     let engine = home.engine_for(&layers);
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
@@ -85,8 +91,12 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
             return Err(failure(stream_error(error, &args.source, &args.target), args, stopped.signal(), ctl.done()));
         }
     };
-    tell(args, output, &summary, &policy_name(args));
+    let suite = policy_name(args, outer.is_some());
+    tell(args, output, &summary, &suite);
     let catalogued = register(&home, args, &summary, &layers, output);
+    if let (Some(set), true) = (&set, catalogued) {
+        follow(&home, set, args, output);
+    }
     if !recoverable {
         nag(output);
     }
@@ -94,7 +104,8 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         "source": shown(&args.source),
         "snapshot": if is_dash(&args.target) { None } else { Some(escaped_path(&args.target)) },
         "id": summary.id.to_string(),
-        "suite": policy_name(args),
+        "suite": suite,
+        "set": set.as_ref().map(|set| set.name.as_str()),
         "root": hex(&summary.root),
         "disk_bytes": summary.disk_len,
         "stored_bytes": summary.stored,
@@ -106,6 +117,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         })).collect::<Vec<_>>(),
         "recoverable": recoverable,
         "catalogued": catalogued,
+        "warnings": warnings.iter().map(describe_warning).collect::<Vec<_>>(),
     }))
 }
 
@@ -159,18 +171,47 @@ fn refuse_early(args: &SealArgs) -> Result<(), Error> {
     }
 }
 
-fn resolve(home: &Home, args: &SealArgs) -> Result<(Resolved, Option<Resolved>), Failure> {
+/// The keys that seal, and the set that chose them.
+struct Resolution {
+    inner: Resolved,
+    outer: Option<Resolved>,
+    set: Option<EncryptionSet>,
+}
+
+fn resolve(home: &Home, args: &SealArgs) -> Result<Resolution, Failure> {
     let config = home.config();
+    if let Some(set) = &args.set {
+        let SetKeys { set, inner, outer } = home.keys_of_set(&set_name(set)?)?;
+        if outer.is_some() && args.integrity.is_some() {
+            return Err(Failure::usage(
+                format!("set '{}' encrypts twice, and has integrity of its own", set.name),
+                "leave --integrity out",
+            ));
+        }
+        return Ok(Resolution { inner, outer, set: Some(set) });
+    }
     if !args.double {
-        return Ok((home.keys_for(&args.key, "key", config.key.as_ref())?, None));
+        let inner = home.keys_for(&args.key, "key", config.key.as_ref())?;
+        return Ok(Resolution { inner, outer: None, set: None });
     }
     let inner = home.keys_for(&args.key, "customer_key", config.customer_key.as_ref())?;
     let outer = home.keys_for(&args.platform_key, "platform_key", config.platform_key.as_ref())?;
-    Ok((inner, Some(outer)))
+    Ok(Resolution { inner, outer: Some(outer), set: None })
 }
 
-fn policy(home: &Home, args: &SealArgs, inner: &Resolved, outer: Option<&Resolved>) -> Result<SealPolicy, Failure> {
-    let layer = |resolved: &Resolved| -> Result<LayerPolicy, Failure> { Ok(home.layer(resolved)?) };
+fn policy(
+    args: &SealArgs,
+    set: Option<&EncryptionSet>,
+    inner: &Resolved,
+    outer: Option<&Resolved>,
+) -> Result<SealPolicy, Failure> {
+    let layer = |resolved: &Resolved| -> Result<LayerPolicy, Error> {
+        let layer = LayerPolicy::new(resolved.keys.clone())?;
+        Ok(match set {
+            Some(set) => layer.of_set(set.name.as_str())?,
+            None => layer,
+        })
+    };
     let mut policy = match outer {
         Some(outer) => SealPolicy::double(layer(inner)?, layer(outer)?),
         None => SealPolicy::new(layer(inner)?),
@@ -184,8 +225,36 @@ fn policy(home: &Home, args: &SealArgs, inner: &Resolved, outer: Option<&Resolve
     Ok(policy)
 }
 
-fn policy_name(args: &SealArgs) -> String {
-    let suite = match (args.double, args.integrity) {
+/// Catches up with a rotation that ended while this snapshot was sealed with the key from before.
+fn follow(home: &Home, set: &EncryptionSet, args: &SealArgs, output: &Output) {
+    match home.follow_set(set, &args.target) {
+        Ok(moved) => {
+            for key in moved {
+                output.say(format_args!("set '{}' was rotated meanwhile: the snapshot opens with {key} now", set.name));
+            }
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            output.warn(format_args!(
+                "warning: the snapshot is sealed with the key that set '{}' had before: {}",
+                set.name, failure.message
+            ));
+            output.warn(format_args!("         Move it with: sobre set rotate {} --resume", set.name));
+        }
+    }
+}
+
+fn describe_warning(warning: &KeyWarning) -> Value {
+    match warning {
+        KeyWarning::NearExpiry { key, expires } => {
+            json!({ "kind": "near_expiry", "key": key, "expires": expires.to_string() })
+        }
+        other => json!({ "kind": "other", "message": other.to_string() }),
+    }
+}
+
+fn policy_name(args: &SealArgs, double: bool) -> String {
+    let suite = match (double, args.integrity) {
         (true, _) => Suite::XtsGcm,
         (false, Some(Integrity::Gmac)) => Suite::XtsGmac,
         (false, _) => Suite::XtsBlake3,
