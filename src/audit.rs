@@ -32,6 +32,7 @@ pub use identity::{CorrelationId, Identity};
 #[cfg(feature = "store")]
 pub use log::{AuditLog, AuditSettings};
 pub use policy::{FailurePolicy, Kept, keep};
+pub(crate) use policy::tell;
 pub use properties::{Properties, Text};
 #[cfg(feature = "store")]
 pub use record::{Filter, Record, RecordIdentity, RecordProperties};

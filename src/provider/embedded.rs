@@ -11,6 +11,7 @@
 
 mod admin;
 mod audit;
+mod audited;
 mod backup;
 mod cache;
 mod census;
@@ -18,6 +19,7 @@ mod columns;
 mod database;
 mod error;
 mod files;
+mod head;
 mod key_row;
 mod meta;
 mod provider;
@@ -37,6 +39,7 @@ pub use backup::{
     Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupReport, BackupVault, BackupVersion, RestoreReport,
     SealedBackup, write_backup,
 };
+pub use head::VaultHead;
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
 pub use root::Protection;
 pub use sealed::PassphraseCost;
