@@ -9,9 +9,10 @@ mod home;
 mod keys;
 mod paths;
 mod restore;
+mod vaults;
 
 pub use catalog::Rebuilt;
-pub use config::{Config, OwnerName, VaultConfig, VaultKind};
+pub use config::{AuditFailure, Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};
 pub use home::{Home, HomeSettings, Resolved};

@@ -11,7 +11,7 @@ use crate::engine::{Error, ErrorKind, PolicyError};
 use crate::io::{CommitError, Escaped, escaped_path};
 use crate::key::{KeyRefError, NameError};
 use crate::provider::embedded::{BackupError, VaultError};
-use crate::provider::{PemError, ProviderError};
+use crate::provider::{NotRecorded, PemError, ProviderError};
 
 /// Why a home can't do what was asked.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub enum HomeError {
         /// The setting that is missing.
         setting: &'static str,
     },
+    /// The audit log did not take the record.
+    NotRecorded(NotRecorded),
     /// There is no configuration, and this operation makes none.
     NotSetUp {
         /// Where it would be.
@@ -137,6 +139,7 @@ impl HomeError {
             },
             Self::Provider(_) => ErrorKind::Failed,
             Self::Vault(error) => kind_of_vault(error),
+            Self::NotRecorded(error) => kind_of_audit(error.error()),
             Self::Commit(_)
             | Self::Config { .. }
             | Self::Io { .. }
@@ -174,6 +177,7 @@ impl fmt::Display for HomeError {
             Self::NoKeyConfigured { config, setting } => {
                 write!(f, "no key is named: {} has no '{setting}'", escaped_path(config))
             }
+            Self::NotRecorded(error) => write!(f, "the audit log can't record this: {error}"),
             Self::NotSetUp { config } => write!(f, "there are no vaults yet: {} does not exist", escaped_path(config)),
             Self::Pem(error) => error.fmt(f),
             Self::Provider(error) => error.fmt(f),
@@ -207,6 +211,7 @@ impl StdError for HomeError {
             Self::Engine(error) => error.source(),
             Self::KeyText { source, .. } => Some(source),
             Self::Name { source, .. } => Some(source),
+            Self::NotRecorded(error) => error.source(),
             Self::Pem(error) => error.source(),
             Self::Provider(error) => error.source(),
             Self::Vault(error) => error.source(),

@@ -4,13 +4,15 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::audit::{Operation, Properties};
 use crate::io::PartialFile;
 use crate::key::{KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
 use crate::manage::{Home, HomeError};
 use crate::provider::embedded::{EmbeddedVault, Owner, Protection, SoftDelete};
-use crate::provider::{KeyAdmin, KeyProvider, ProviderErrorKind};
+use crate::provider::{Audited, KeyAdmin, KeyProvider, ProviderErrorKind};
 
 /// What a fresh home is set up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ impl Home {
         if self.reread()? {
             return Ok(Vec::new());
         }
+        self.vaults_as_they_are().begin_making();
         let owners: &[OwnerName] = match purpose {
             FirstUse::Double => &[OwnerName::Customer, OwnerName::Platform],
             FirstUse::Single => &[OwnerName::Platform],
@@ -92,6 +95,7 @@ impl Home {
             return Err(HomeError::VaultExists(name.to_string()));
         }
         let mut created = Vec::new();
+        self.vaults_as_they_are().begin_making();
         self.make_vault(name, owner.into(), (protection, soft_delete), &mut config, &mut created)?;
         if exists {
             self.append_vault(name, &config)?;
@@ -125,6 +129,7 @@ impl Home {
             };
             let _lock = self.lock()?;
             if !self.reread()? {
+                self.vaults_as_they_are().begin_making();
                 let mut config = Config::default();
                 let usual = (Protection::KeyFile, SoftDelete::of(Owner::Customer));
                 let vault = self.make_vault(&customer, OwnerName::Customer, usual, &mut config, &mut created)?;
@@ -169,18 +174,21 @@ impl Home {
         (protection, soft_delete): (Protection, SoftDelete),
         config: &mut Config,
         created: &mut Vec<Created>,
-    ) -> Result<EmbeddedVault, HomeError> {
+    ) -> Result<Audited<EmbeddedVault>, HomeError> {
         let path = PathBuf::from("vaults").join(format!("{name}.db"));
         make_folder(&self.paths().data.join("vaults"))?;
         let entry = VaultConfig { kind: VaultKind::Embedded, owner, path };
         // A run that was cut off before it wrote the configuration has left its vault: it is used, not replaced.
-        let (vault, made) =
-            EmbeddedVault::open_or_create_with(self.vault_settings(name, &entry), protection, soft_delete)?;
+        let settings = self.vaults_as_they_are().vault_settings(name, &entry);
+        let about = Properties { vault: Some(name.clone()), ..Properties::default() };
+        let (vault, made) = self.recorded(Operation::VaultCreate, &about, || {
+            Ok(EmbeddedVault::open_or_create_with(settings, protection, soft_delete)?)
+        })?;
         if made {
             created.push(Created::Vault(name.clone(), vault.path().to_owned()));
         }
         config.vault.insert(name.to_string(), entry);
-        Ok(vault)
+        Ok(Audited::new(Arc::new(vault), Arc::clone(self.trail())))
     }
 
     /// Takes the lock under which homes are set up.
@@ -236,7 +244,7 @@ impl Home {
     }
 }
 
-fn make_key(home: &Home, vault: &EmbeddedVault, name: &KeyName, bits: usize) -> Result<KeyVersion, HomeError> {
+fn make_key(home: &Home, vault: &Audited<EmbeddedVault>, name: &KeyName, bits: usize) -> Result<KeyVersion, HomeError> {
     match vault.create(name, bits, &home.context()) {
         Err(error) if error.kind == ProviderErrorKind::Exists => {
             let key = crate::key::KeyRef::Named { vault: None, name: name.clone(), version: None };

@@ -8,7 +8,7 @@ use crate::io::{CommitError, PartialFile};
 use crate::key::{KeyName, KeyRef, VaultName};
 use crate::manage::{Home, HomeError};
 use crate::provider::embedded::{BackupError, BackupVault, EmbeddedVault, Owner};
-use crate::provider::{BackupRecipient, KeyCensus};
+use crate::provider::{Audited, BackupRecipient, KeyCensus};
 
 impl Home {
     /// Writes one key with all its versions into a sealed file, which appears complete or not at all, mode 0600. Returns its length.
@@ -20,13 +20,13 @@ impl Home {
     /// [`HomeError::Backup`] when there is such a file already, and `replace` is false or it is one of the vault's own; [`HomeError::Engine`] with the vault's refusal.
     pub fn backup_key(
         &self,
-        vault: &EmbeddedVault,
+        vault: &Audited<EmbeddedVault>,
         key: &KeyName,
         to: &BackupRecipient,
         file: &Path,
         replace: bool,
     ) -> Result<u64, HomeError> {
-        if vault.has_file(file) {
+        if vault.unrecorded().has_file(file) {
             return Err(BackupError::Write(CommitError::Exists(file.to_owned())).into());
         }
         let bytes = KeyCensus::backup(vault, key, Some(to), &self.context())?;
@@ -48,7 +48,7 @@ impl Home {
     ///
     /// [`HomeError::Engine`] with the vault's refusal: when the name is taken, also by a deleted key; [`HomeError::VaultNotChosen`],
     /// [`HomeError::VaultNotConfigured`].
-    pub fn restore_key(&self, backup: &BackupVault) -> Result<(Arc<EmbeddedVault>, KeyName), HomeError> {
+    pub fn restore_key(&self, backup: &BackupVault) -> Result<(Arc<Audited<EmbeddedVault>>, KeyName), HomeError> {
         let vault = self.vault(&self.vault_for(backup)?)?;
         let key = vault.restore_key(backup, &self.context())?;
         Ok((vault, key))
@@ -87,7 +87,7 @@ impl Home {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<(Arc<EmbeddedVault>, KeyName)>, HomeError> {
+    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<(Arc<Audited<EmbeddedVault>>, KeyName)>, HomeError> {
         let KeyRef::Named { name, version: None, .. } = key else { return Ok(None) };
         let found = self.find(key)?;
         let vault = self.vault(found.provider.name())?;

@@ -57,17 +57,14 @@ impl<P: ?Sized> Audited<P> {
     }
 
     /// Records that an administrative operation begins, does it, and records how it ended.
-    pub(crate) fn administer<T, E: Refusal>(
+    pub(super) fn administer<T>(
         &self,
         operation: Operation,
         about: Properties,
         cx: &OpContext,
-        act: impl FnOnce() -> Result<T, E>,
+        act: impl FnOnce() -> Result<T, ProviderError>,
         found: impl FnOnce(&T, Properties) -> Properties,
-    ) -> Result<T, E>
-    where
-        E: From<ProviderError>,
-    {
+    ) -> Result<T, ProviderError> {
         let began = cx.monotonic();
         let key = about.key.as_ref().map(ToString::to_string).unwrap_or_default();
         let started = self.event(operation, Outcome::Started, began, about.clone(), cx);
@@ -75,7 +72,7 @@ impl<P: ?Sized> Audited<P> {
         let result = act();
         let (outcome, about) = match &result {
             Ok(value) => (Outcome::Success, found(value, about)),
-            Err(error) => (Outcome::Failure(error.failure()), about),
+            Err(error) => (Outcome::Failure(error.kind.failure()), about),
         };
         let ended = self.event(operation, outcome, began, about, cx);
         let done = result.is_ok();
@@ -84,16 +81,13 @@ impl<P: ?Sized> Audited<P> {
     }
 
     /// Does something whose result is withheld until it is recorded.
-    pub(crate) fn withhold<T, E: Refusal>(
+    fn withhold<T>(
         &self,
         operation: Operation,
         about: Properties,
         cx: &OpContext,
-        act: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        E: From<ProviderError>,
-    {
+        act: impl FnOnce() -> Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
         let began = cx.monotonic();
         let key = about.key.as_ref().map(ToString::to_string).unwrap_or_default();
         let result = act();
@@ -132,7 +126,14 @@ impl<P: ?Sized> Audited<P> {
         result
     }
 
-    fn event(&self, operation: Operation, outcome: Outcome, began: Duration, about: Properties, cx: &OpContext) -> Event {
+    fn event(
+        &self,
+        operation: Operation,
+        outcome: Outcome,
+        began: Duration,
+        about: Properties,
+        cx: &OpContext,
+    ) -> Event {
         let correlation = cx.correlation().unwrap_or(self.trail.correlation());
         let about = Properties { vault: Some(self.vault.clone()), ..about };
         let took = cx.monotonic().saturating_sub(began);
@@ -299,6 +300,11 @@ pub struct NotRecorded {
 }
 
 impl NotRecorded {
+    /// Says what a [`Trail`] did not take.
+    pub fn new(done: bool, source: Arc<AuditError>) -> Self {
+        Self { done, source }
+    }
+
     /// Returns what the log said.
     pub fn error(&self) -> &AuditError {
         &self.source
@@ -317,21 +323,9 @@ impl std::error::Error for NotRecorded {
     }
 }
 
-/// An error that says in one word why something was not done.
-pub(crate) trait Refusal {
-    /// Returns the word.
-    fn failure(&self) -> FailureKind;
-}
-
-impl Refusal for ProviderError {
-    fn failure(&self) -> FailureKind {
-        self.kind.failure()
-    }
-}
-
 impl ProviderErrorKind {
     /// Returns the word that the audit log has for it.
-    pub(crate) fn failure(self) -> FailureKind {
+    fn failure(self) -> FailureKind {
         match self {
             Self::Busy => FailureKind::Busy,
             Self::Damaged => FailureKind::Damaged,
@@ -358,10 +352,10 @@ fn unrecorded(vault: &VaultName, key: &str, cause: NotRecorded) -> ProviderError
     ProviderError::new(ProviderErrorKind::Unrecorded, vault, key).because(cause)
 }
 
-fn outcome<T, E: Refusal>(result: &Result<T, E>) -> Outcome {
+fn outcome<T>(result: &Result<T, ProviderError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
-        Err(error) => Outcome::Failure(error.failure()),
+        Err(error) => Outcome::Failure(error.kind.failure()),
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::key::KeyVersion;
-use crate::provider::{
-    Batch, KeyProvider, NotRecorded, OpContext, ProviderError, ProviderErrorKind, WrappedKey,
-};
+use crate::provider::{Batch, KeyProvider, NotRecorded, OpContext, ProviderError, ProviderErrorKind, WrappedKey};
 use crate::secret::SecretBytes;
 
 /// Unwraps many keys on the threads of the current rayon pool, and hands each to `each`, with its place in `wrapped`, as it comes.
@@ -64,7 +62,9 @@ fn released<T>(
 ) -> Result<T, ProviderError> {
     match recorded {
         Ok(()) => result,
-        Err(cause) => Err(ProviderError::new(ProviderErrorKind::Unrecorded, provider.name(), key).because(cause.clone())),
+        Err(cause) => {
+            Err(ProviderError::new(ProviderErrorKind::Unrecorded, provider.name(), key).because(cause.clone()))
+        }
     }
 }
 

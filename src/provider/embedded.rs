@@ -39,8 +39,8 @@ pub use backup::{
     Backup, BackupError, BackupFile, BackupKey, BackupLock, BackupReport, BackupVault, BackupVersion, RestoreReport,
     SealedBackup, write_backup,
 };
-pub use head::VaultHead;
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
+pub use head::VaultHead;
 pub use root::Protection;
 pub use sealed::PassphraseCost;
 pub use settings::{Owner, PassphraseSource, Purpose, Retention, SoftDelete, VaultSettings};

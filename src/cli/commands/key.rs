@@ -13,7 +13,7 @@ use sobre::key::{KeyDetails, KeyName, KeyRef, KeyVersion};
 use sobre::manage::{Home, HomeError};
 use sobre::oaep::RsaPublicKey;
 use sobre::provider::embedded::EmbeddedVault;
-use sobre::provider::{KeyAdmin, KeyCensus, KeyProvider};
+use sobre::provider::{Audited, KeyAdmin, KeyCensus, KeyProvider};
 
 use crate::cli::args::{Change, Global, KeyArgs, KeyCommand, PublicForm};
 use crate::cli::commands::{nag, open_home, say_created};
@@ -183,7 +183,7 @@ fn rotate(key: &str, change: Change, global: &Global, output: &Output) -> Result
 }
 
 /// Finds a key that is meant with all its versions.
-fn whole(home: &Home, key: &str, done: &str, verb: &str) -> Result<(Arc<EmbeddedVault>, KeyName), Failure> {
+fn whole(home: &Home, key: &str, done: &str, verb: &str) -> Result<(Arc<Audited<EmbeddedVault>>, KeyName), Failure> {
     home.whole_key(&Home::key_ref(key)?)?.ok_or_else(|| {
         Failure::usage(
             format!("a key is {done} by its name, without a version"),

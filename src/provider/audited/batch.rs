@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::Event;
-use crate::provider::audited::{NotRecorded, Trail};
 use crate::provider::OpContext;
+use crate::provider::audited::{NotRecorded, Trail};
 
 /// Wraps and unwraps whose events are recorded together: thousands of them would else wait for the disk twice each.
 ///

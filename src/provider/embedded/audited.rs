@@ -4,9 +4,7 @@ use std::path::Path;
 
 use crate::audit::{Operation, Properties, Text};
 use crate::key::KeyName;
-use crate::provider::embedded::{
-    BackupStatus, BackupVault, EmbeddedVault, Owner, Protection, SoftDelete, VaultError,
-};
+use crate::provider::embedded::{BackupStatus, BackupVault, EmbeddedVault, Owner, Protection, SoftDelete, VaultError};
 use crate::provider::{Audited, OpContext, ProviderError};
 
 /// What says nothing about single keys leaves no record.
@@ -56,6 +54,12 @@ impl Audited<EmbeddedVault> {
     pub fn restore_key(&self, backup: &BackupVault, cx: &OpContext) -> Result<KeyName, ProviderError> {
         let key = backup.keys.first().map(|key| Text::new(key.details.name.as_str()));
         let about = Properties { key, ..Properties::default() };
-        self.administer(Operation::KeyRestore, about, cx, || self.unrecorded().restore_key(backup, cx), |_, about| about)
+        self.administer(
+            Operation::KeyRestore,
+            about,
+            cx,
+            || self.unrecorded().restore_key(backup, cx),
+            |_, about| about,
+        )
     }
 }

@@ -8,7 +8,7 @@ use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger,
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
-    KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
+    Audited, KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
 };
 
 use crate::cli::args::{Change, Global, Switch};
@@ -235,7 +235,7 @@ pub(super) fn purge(key: &str, change: Change, global: &Global, output: &Output)
 
 /// A version in a vault.
 struct Found {
-    vault: Arc<EmbeddedVault>,
+    vault: Arc<Audited<EmbeddedVault>>,
     name: KeyName,
     number: VersionNumber,
     version: KeyVersion,
@@ -266,6 +266,6 @@ impl Found {
     }
 }
 
-fn refusal(vault: &EmbeddedVault, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
+fn refusal(vault: &Audited<EmbeddedVault>, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
     HomeError::from(ProviderError::new(kind, vault.name(), key.as_str()).because(cause)).into()
 }
