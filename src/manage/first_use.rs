@@ -11,6 +11,7 @@ use crate::io::PartialFile;
 use crate::key::{KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
 use crate::manage::{Home, HomeError};
+use crate::oaep::RsaPrivateKey;
 use crate::provider::embedded::{EmbeddedVault, Owner, Protection, SoftDelete};
 use crate::provider::{Audited, KeyAdmin, KeyProvider, ProviderErrorKind};
 
@@ -117,6 +118,33 @@ impl Home {
         name: &KeyName,
         bits: usize,
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
+        self.new_key(vault, name, |vault, fresh| match fresh {
+            true => make_key(self, vault, name, bits),
+            false => Ok(vault.create(name, bits, &self.context())?),
+        })
+    }
+
+    /// Takes over a customer's key that was made elsewhere: into the vault that [`create_key`](Self::create_key) would take.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_key`](Self::create_key); also when the vault has the same key under another name, which the error says.
+    pub fn import_key(
+        &self,
+        vault: Option<&VaultName>,
+        name: &KeyName,
+        private: &RsaPrivateKey,
+    ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
+        self.new_key(vault, name, |vault, _| Ok(vault.import(name, private, &self.context())?))
+    }
+
+    /// Adds a key to a customer's vault, and makes that where the home is fresh: then `make` hears `true`.
+    fn new_key(
+        &self,
+        vault: Option<&VaultName>,
+        name: &KeyName,
+        make: impl FnOnce(&Audited<EmbeddedVault>, bool) -> Result<KeyVersion, HomeError>,
+    ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
         let mut created = Vec::new();
         let chosen = vault.or(self.only());
         if let Some(chosen) = chosen.filter(|chosen| chosen.as_str() == PLATFORM) {
@@ -133,7 +161,7 @@ impl Home {
                 let mut config = Config::default();
                 let usual = (Protection::KeyFile, SoftDelete::of(Owner::Customer));
                 let vault = self.make_vault(&customer, OwnerName::Customer, usual, &mut config, &mut created)?;
-                let key = make_key(self, &vault, name, bits)?;
+                let key = make(&vault, true)?;
                 config.key = Some(format!("{customer}/{name}"));
                 config.customer_key.clone_from(&config.key);
                 self.write_config(config, &mut created)?;
@@ -148,7 +176,7 @@ impl Home {
         if vault.owner() == Owner::Platform {
             return Err(HomeError::PlatformVault(KeyProvider::name(vault.as_ref()).to_string()));
         }
-        let key = vault.create(name, bits, &self.context())?;
+        let key = make(&vault, false)?;
         Ok((key, created))
     }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::io::{CommitError, PartialFile};
-use crate::key::{KeyName, KeyRef, VaultName};
+use crate::key::{KeyName, KeyRef, KeyVersion, VaultName};
 use crate::manage::{Home, HomeError};
-use crate::provider::embedded::{BackupError, BackupVault, EmbeddedVault, Owner};
+use crate::provider::embedded::{BackupError, BackupVault, ByokRecipient, EmbeddedVault, Owner};
 use crate::provider::{Audited, BackupRecipient, KeyCensus};
 
 impl Home {
@@ -30,15 +30,27 @@ impl Home {
             return Err(BackupError::Write(CommitError::Exists(file.to_owned())).into());
         }
         let bytes = KeyCensus::backup(vault, key, Some(to), &self.context())?;
-        let partial = PartialFile::open(file, 0o600, replace).map_err(BackupError::Write)?;
-        let written = partial.file().set_len(0).and_then(|()| partial.file().write_all(&bytes));
-        if let Err(source) = written {
-            let path = partial.path().to_owned();
-            let _ = partial.discard();
-            return Err(HomeError::Io { path, source });
+        write_copy(&bytes, file, replace)
+    }
+
+    /// Writes one version of a key into a `.byok` file that only the holder of `to` can open. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// As [`backup_key`](Self::backup_key).
+    pub fn export_byok(
+        &self,
+        vault: &Audited<EmbeddedVault>,
+        key: &KeyVersion,
+        to: &ByokRecipient<'_>,
+        file: &Path,
+        replace: bool,
+    ) -> Result<u64, HomeError> {
+        if vault.unrecorded().has_file(file) {
+            return Err(BackupError::Write(CommitError::Exists(file.to_owned())).into());
         }
-        partial.commit().map_err(BackupError::Write)?;
-        Ok(bytes.len() as u64)
+        let bytes = vault.export_byok(key, to, &self.context())?;
+        write_copy(&bytes, file, replace)
     }
 
     /// Brings the one key of a backup back: into the vault that was chosen, else into the configured one of the same name, else into
@@ -98,4 +110,16 @@ impl Home {
         };
         Ok(Some((vault, name)))
     }
+}
+
+fn write_copy(bytes: &[u8], file: &Path, replace: bool) -> Result<u64, HomeError> {
+    let partial = PartialFile::open(file, 0o600, replace).map_err(BackupError::Write)?;
+    let written = partial.file().set_len(0).and_then(|()| partial.file().write_all(bytes));
+    if let Err(source) = written {
+        let path = partial.path().to_owned();
+        let _ = partial.discard();
+        return Err(HomeError::Io { path, source });
+    }
+    partial.commit().map_err(BackupError::Write)?;
+    Ok(bytes.len() as u64)
 }

@@ -18,6 +18,7 @@ mod census;
 mod columns;
 mod database;
 mod error;
+mod export;
 mod files;
 mod head;
 mod key_row;
@@ -40,6 +41,7 @@ pub use backup::{
     SealedBackup, write_backup,
 };
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
+pub use export::ByokRecipient;
 pub use head::VaultHead;
 pub use root::Protection;
 pub use sealed::PassphraseCost;

@@ -3,6 +3,8 @@
 mod change;
 mod confirm;
 mod copy;
+mod export;
+mod import;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +30,30 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
         KeyCommand::List { deleted: true } => list_deleted(global, output),
         KeyCommand::Show { key, public } => show(key, *public, global, output),
         KeyCommand::Rotate { key, change } => rotate(key, *change, global, output),
+        KeyCommand::Import {
+            file,
+            name,
+            format,
+            target,
+            discard_certificates,
+            not_before,
+            expires,
+            import_passphrase_file,
+            change,
+        } => {
+            let source = import::KeyFile {
+                file,
+                format: *format,
+                target: target.as_deref(),
+                discard_certificates: *discard_certificates,
+                passphrase: import_passphrase_file.as_deref(),
+            };
+            import::run(&source, name, (*not_before, *expires), *change, global, output)
+        }
+        KeyCommand::Export { key, file, byok, kid, force, change } => {
+            let to = export::Recipient { key: byok, kid: kid.as_deref() };
+            export::run(key, file, &to, *force, *change, global, output)
+        }
         KeyCommand::Enable { key, change } => change::enable(key, *change, global, output),
         KeyCommand::Disable { key, change } => change::disable(key, *change, global, output),
         KeyCommand::Update { key, not_before, expires, delete_lock, change } => {

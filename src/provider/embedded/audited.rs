@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use crate::audit::{Operation, Properties, Text};
-use crate::key::KeyName;
-use crate::provider::embedded::{BackupStatus, BackupVault, EmbeddedVault, Owner, Protection, SoftDelete, VaultError};
+use crate::key::{KeyName, KeyVersion};
+use crate::provider::embedded::{
+    BackupStatus, BackupVault, ByokRecipient, EmbeddedVault, Owner, Protection, SoftDelete, VaultError,
+};
 use crate::provider::{Audited, OpContext, ProviderError};
 
 /// What says nothing about single keys leaves no record.
@@ -44,6 +46,28 @@ impl Audited<EmbeddedVault> {
     /// [`VaultError`].
     pub fn backup_status(&self, cx: &OpContext) -> Result<BackupStatus, VaultError> {
         self.unrecorded().backup_status(cx)
+    }
+
+    /// As [`EmbeddedVault::export_byok`], recorded as a backup of the key (R76).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn export_byok(
+        &self,
+        key: &KeyVersion,
+        to: &ByokRecipient<'_>,
+        cx: &OpContext,
+    ) -> Result<Vec<u8>, ProviderError> {
+        let about =
+            Properties { key: Some(Text::new(&key.id)), thumbprint: Some(key.thumbprint), ..Properties::default() };
+        self.administer(
+            Operation::KeyBackup,
+            about,
+            cx,
+            || self.unrecorded().export_byok(key, to, cx),
+            |_, about| about,
+        )
     }
 
     /// As [`EmbeddedVault::restore_key`], recorded.
