@@ -31,6 +31,7 @@ pub use head::{FileHead, Head, HeadError, HeadStore};
 pub use identity::{CorrelationId, Identity};
 #[cfg(feature = "store")]
 pub use log::{AuditLog, AuditSettings};
+pub(crate) use policy::tell;
 pub use policy::{FailurePolicy, Kept, keep};
 pub use properties::{Properties, Text};
 #[cfg(feature = "store")]

@@ -32,6 +32,7 @@ pub use sealer::{Sealer, Trailer};
 pub use unlock::Warning;
 pub use verify::{Verdict, verify_keyless};
 
+use crate::audit::CorrelationId;
 use crate::clock::{Clock, SystemClock};
 use crate::key::Thumbprint;
 use crate::provider::{KeyProvider, OpContext};
@@ -54,6 +55,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     deadline: Duration,
+    correlation: Option<CorrelationId>,
 }
 
 impl Engine {
@@ -66,6 +68,7 @@ impl Engine {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             deadline: Duration::from_secs(120),
+            correlation: None,
         }
     }
 
@@ -97,6 +100,13 @@ impl Engine {
         self
     }
 
+    /// Marks every operation on a vault as part of this request, in what is recorded of it.
+    #[must_use]
+    pub fn with_correlation(mut self, correlation: CorrelationId) -> Self {
+        self.correlation = Some(correlation);
+        self
+    }
+
     /// Returns the vaults.
     pub fn providers(&self) -> &[Arc<dyn KeyProvider>] {
         &self.providers
@@ -104,6 +114,10 @@ impl Engine {
 
     /// Starts an operation: what calls to vaults carry.
     pub fn context(&self) -> OpContext {
-        OpContext::new(Arc::clone(&self.clock), self.deadline)
+        let cx = OpContext::new(Arc::clone(&self.clock), self.deadline);
+        match self.correlation {
+            Some(correlation) => cx.with_correlation(correlation),
+            None => cx,
+        }
     }
 }

@@ -13,9 +13,10 @@ mod preflight;
 mod restore;
 mod rotation;
 mod sets;
+mod vaults;
 
 pub use catalog::Rebuilt;
-pub use config::{Config, OwnerName, VaultConfig, VaultKind};
+pub use config::{AuditFailure, Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};
 pub use home::{Home, HomeSettings, Resolved};

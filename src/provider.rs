@@ -1,6 +1,7 @@
 //! Vaults: where KEKs live and how they are reached. Wrapping uses the public half and stays local; only unwrapping
 //! goes to the vault.
 
+mod audited;
 mod bulk;
 mod change;
 mod context;
@@ -14,6 +15,7 @@ mod rights;
 
 use std::fmt;
 
+pub use audited::{Audited, Batch, NotRecorded, Trail};
 pub use bulk::{unwrap_each, wrap_all};
 pub use change::{BackupRecipient, BackupUnlock, KeyChanges, KeyRefusal};
 pub use context::OpContext;

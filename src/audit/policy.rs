@@ -23,6 +23,11 @@ impl FailurePolicy {
             Self::Stop => false,
         }
     }
+
+    /// Whether every one of `events` may go on with its record on standard error.
+    pub(crate) fn spares_all(self, events: &[Event]) -> bool {
+        events.iter().all(|event| self.spares(event.operation))
+    }
 }
 
 /// Where events were kept.
@@ -43,16 +48,21 @@ pub enum Kept {
 pub fn keep(sink: &dyn AuditSink, policy: FailurePolicy, events: &[Event]) -> Result<Kept, AuditError> {
     match sink.append(events) {
         Ok(()) => Ok(Kept::Log),
-        Err(error) if events.iter().all(|event| policy.spares(event.operation)) => {
-            let mut stderr = std::io::stderr().lock();
-            // Nothing is left to tell it to when standard error fails as well.
-            let _ = writeln!(stderr, "warning: {error}; what would stand in it:");
-            for event in events {
-                let _ = writeln!(stderr, "audit: {}", summary(event));
-            }
+        Err(error) if policy.spares_all(events) => {
+            tell(&error, events);
             Ok(Kept::StandardError)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Writes events that the log did not take to standard error.
+pub(crate) fn tell(error: &AuditError, events: &[Event]) {
+    let mut stderr = std::io::stderr().lock();
+    // Nothing is left to tell it to when standard error fails as well.
+    let _ = writeln!(stderr, "warning: {error}; what would stand in it:");
+    for event in events {
+        let _ = writeln!(stderr, "audit: {}", summary(event));
     }
 }
 

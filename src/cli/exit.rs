@@ -12,7 +12,7 @@ use sobre::format::{Fault, Part};
 use sobre::io::{CommitError, Escaped, escaped_path};
 use sobre::manage::{HomeError, SetError};
 use sobre::provider::embedded::{BackupError, PassphraseError, VaultError};
-use sobre::provider::{KeyRefusal, MissingRight, ProviderError, ProviderErrorKind};
+use sobre::provider::{KeyRefusal, MissingRight, NotRecorded, ProviderError, ProviderErrorKind};
 use sobre::{Error, ErrorKind};
 
 /// The table of exit codes, also `sobre help exit-codes`.
@@ -151,6 +151,7 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::NotSetUp { .. } => {
             "'sobre seal' makes a vault and a key on first use; a lost home comes back with 'sobre vault restore FILE'; if it is on a volume, mount it"
         }
+        HomeError::NotRecorded(error) => return advice_for_audit(error.error()),
         HomeError::PlatformVault(_) => "make a vault for it first: sobre vault create NAME",
         HomeError::Backup(BackupError::Write(CommitError::Exists(_))) => {
             "name another file, or replace it with --force"
@@ -248,6 +249,10 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::Provider(error) => match error.kind {
             _ if refusal_of(error).is_some() => return refusal_of(error).map(str::to_owned),
             ProviderErrorKind::UnwrapFailed => "the wrapped key in the snapshot is damaged or not this key's",
+            ProviderErrorKind::Unrecorded => {
+                let cause = StdError::source(error).and_then(|cause| cause.downcast_ref::<NotRecorded>());
+                return cause.and_then(|cause| advice_for_audit(cause.error()));
+            }
             ProviderErrorKind::Locked => {
                 let cause = StdError::source(error).and_then(|cause| cause.downcast_ref::<VaultError>());
                 return cause.and_then(advice_for_vault);

@@ -36,6 +36,12 @@ impl Passphrases {
         Self { new: present.clone(), present }
     }
 
+    /// Takes passphrases from this file, else from a person: for something that the global options are not about.
+    pub(crate) fn of_file(file: Option<&Path>) -> Self {
+        let present = file.map(|path| Place::File(path.to_owned()));
+        Self { new: present.clone(), present }
+    }
+
     /// Takes new passphrases from a file of their own: the options name the present one.
     pub(crate) fn with_new_from(mut self, file: Option<&Path>) -> Self {
         self.new = file.map(|path| Place::File(path.to_owned()));

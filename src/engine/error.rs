@@ -331,7 +331,7 @@ fn kind_of_provider(kind: ProviderErrorKind) -> ErrorKind {
         | ProviderErrorKind::Disabled
         | ProviderErrorKind::Expired
         | ProviderErrorKind::NotYetValid => ErrorKind::Refused,
-        ProviderErrorKind::Exists | ProviderErrorKind::Unsupported => ErrorKind::Failed,
+        ProviderErrorKind::Exists | ProviderErrorKind::Unrecorded | ProviderErrorKind::Unsupported => ErrorKind::Failed,
         ProviderErrorKind::Locked | ProviderErrorKind::UnwrapFailed => ErrorKind::WrongKey,
         ProviderErrorKind::NotFound => ErrorKind::NotFound,
         ProviderErrorKind::Throttled { .. } | ProviderErrorKind::Timeout | ProviderErrorKind::Unavailable => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::FailurePolicy;
 use crate::manage::HomeError;
 use crate::provider::embedded::Owner;
 
@@ -24,9 +25,33 @@ pub struct Config {
     /// Keys that every seal is wrapped for as well, so that a lost vault loses nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many")]
     pub recovery: Vec<String>,
+    /// What goes on when the audit log can't be written: `stop`, or `stderr`, with which reading what is sealed goes on, its records on
+    /// standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_failure: Option<AuditFailure>,
     /// The vaults by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vault: BTreeMap<String, VaultConfig>,
+}
+
+/// What goes on when the audit log can't be written, in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum AuditFailure {
+    /// Opening goes on, with its records on standard error.
+    Stderr,
+    /// Nothing.
+    Stop,
+}
+
+impl From<AuditFailure> for FailurePolicy {
+    fn from(name: AuditFailure) -> Self {
+        match name {
+            AuditFailure::Stderr => Self::StandardError,
+            AuditFailure::Stop => Self::Stop,
+        }
+    }
 }
 
 /// One vault.

@@ -12,7 +12,7 @@ use crate::io::{CommitError, Escaped, escaped_path};
 use crate::key::{KeyRefError, NameError};
 use crate::manage::SetError;
 use crate::provider::embedded::{BackupError, VaultError};
-use crate::provider::{PemError, ProviderError};
+use crate::provider::{NotRecorded, PemError, ProviderError};
 
 /// Why a home can't do what was asked.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ pub enum HomeError {
         /// The setting that is missing.
         setting: &'static str,
     },
+    /// The audit log did not take the record.
+    NotRecorded(NotRecorded),
     /// There is no configuration, and this operation makes none.
     NotSetUp {
         /// Where it would be.
@@ -141,6 +143,7 @@ impl HomeError {
             Self::Provider(_) => ErrorKind::Failed,
             Self::Set(error) => error.kind(),
             Self::Vault(error) => kind_of_vault(error),
+            Self::NotRecorded(error) => kind_of_audit(error.error()),
             Self::Commit(_)
             | Self::Config { .. }
             | Self::Io { .. }
@@ -178,6 +181,7 @@ impl fmt::Display for HomeError {
             Self::NoKeyConfigured { config, setting } => {
                 write!(f, "no key is named: {} has no '{setting}'", escaped_path(config))
             }
+            Self::NotRecorded(error) => write!(f, "the audit log can't record this: {error}"),
             Self::NotSetUp { config } => write!(f, "there are no vaults yet: {} does not exist", escaped_path(config)),
             Self::Pem(error) => error.fmt(f),
             Self::Provider(error) => error.fmt(f),
@@ -212,6 +216,7 @@ impl StdError for HomeError {
             Self::Engine(error) => error.source(),
             Self::KeyText { source, .. } => Some(source),
             Self::Name { source, .. } => Some(source),
+            Self::NotRecorded(error) => error.source(),
             Self::Pem(error) => error.source(),
             Self::Provider(error) => error.source(),
             Self::Set(error) => error.source(),

@@ -4,13 +4,16 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::audit::{Operation, Properties};
 use crate::io::PartialFile;
 use crate::key::{KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
 use crate::manage::{Home, HomeError};
+use crate::oaep::RsaPrivateKey;
 use crate::provider::embedded::{EmbeddedVault, Owner, Protection, SoftDelete};
-use crate::provider::{KeyAdmin, KeyProvider, ProviderErrorKind};
+use crate::provider::{Audited, KeyAdmin, KeyProvider, ProviderErrorKind};
 
 /// What a fresh home is set up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,7 @@ impl Home {
         if self.reread()? {
             return Ok(Vec::new());
         }
+        self.vaults_as_they_are().begin_making();
         let owners: &[OwnerName] = match purpose {
             FirstUse::Double => &[OwnerName::Customer, OwnerName::Platform],
             FirstUse::Single => &[OwnerName::Platform],
@@ -92,6 +96,7 @@ impl Home {
             return Err(HomeError::VaultExists(name.to_string()));
         }
         let mut created = Vec::new();
+        self.vaults_as_they_are().begin_making();
         self.make_vault(name, owner.into(), (protection, soft_delete), &mut config, &mut created)?;
         if exists {
             self.append_vault(name, &config)?;
@@ -113,6 +118,33 @@ impl Home {
         name: &KeyName,
         bits: usize,
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
+        self.new_key(vault, name, |vault, fresh| match fresh {
+            true => make_key(self, vault, name, bits),
+            false => Ok(vault.create(name, bits, &self.context())?),
+        })
+    }
+
+    /// Takes over a customer's key that was made elsewhere: into the vault that [`create_key`](Self::create_key) would take.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_key`](Self::create_key); also when the vault has the same key under another name, which the error says.
+    pub fn import_key(
+        &self,
+        vault: Option<&VaultName>,
+        name: &KeyName,
+        private: &RsaPrivateKey,
+    ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
+        self.new_key(vault, name, |vault, _| Ok(vault.import(name, private, &self.context())?))
+    }
+
+    /// Adds a key to a customer's vault, and makes that where the home is fresh: then `make` hears `true`.
+    fn new_key(
+        &self,
+        vault: Option<&VaultName>,
+        name: &KeyName,
+        make: impl FnOnce(&Audited<EmbeddedVault>, bool) -> Result<KeyVersion, HomeError>,
+    ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
         let mut created = Vec::new();
         let chosen = vault.or(self.only());
         if let Some(chosen) = chosen.filter(|chosen| chosen.as_str() == PLATFORM) {
@@ -125,10 +157,11 @@ impl Home {
             };
             let _lock = self.lock()?;
             if !self.reread()? {
+                self.vaults_as_they_are().begin_making();
                 let mut config = Config::default();
                 let usual = (Protection::KeyFile, SoftDelete::of(Owner::Customer));
                 let vault = self.make_vault(&customer, OwnerName::Customer, usual, &mut config, &mut created)?;
-                let key = make_key(self, &vault, name, bits)?;
+                let key = make(&vault, true)?;
                 config.key = Some(format!("{customer}/{name}"));
                 config.customer_key.clone_from(&config.key);
                 self.write_config(config, &mut created)?;
@@ -143,7 +176,7 @@ impl Home {
         if vault.owner() == Owner::Platform {
             return Err(HomeError::PlatformVault(KeyProvider::name(vault.as_ref()).to_string()));
         }
-        let key = vault.create(name, bits, &self.context())?;
+        let key = make(&vault, false)?;
         Ok((key, created))
     }
 
@@ -169,18 +202,21 @@ impl Home {
         (protection, soft_delete): (Protection, SoftDelete),
         config: &mut Config,
         created: &mut Vec<Created>,
-    ) -> Result<EmbeddedVault, HomeError> {
+    ) -> Result<Audited<EmbeddedVault>, HomeError> {
         let path = PathBuf::from("vaults").join(format!("{name}.db"));
         make_folder(&self.paths().data.join("vaults"))?;
         let entry = VaultConfig { kind: VaultKind::Embedded, owner, path };
         // A run that was cut off before it wrote the configuration has left its vault: it is used, not replaced.
-        let (vault, made) =
-            EmbeddedVault::open_or_create_with(self.vault_settings(name, &entry), protection, soft_delete)?;
+        let settings = self.vaults_as_they_are().vault_settings(name, &entry);
+        let about = Properties { vault: Some(name.clone()), ..Properties::default() };
+        let (vault, made) = self.recorded(Operation::VaultCreate, &about, || {
+            Ok(EmbeddedVault::open_or_create_with(settings, protection, soft_delete)?)
+        })?;
         if made {
             created.push(Created::Vault(name.clone(), vault.path().to_owned()));
         }
         config.vault.insert(name.to_string(), entry);
-        Ok(vault)
+        Ok(Audited::new(Arc::new(vault), Arc::clone(self.trail())))
     }
 
     /// Takes the lock under which homes are set up.
@@ -236,7 +272,7 @@ impl Home {
     }
 }
 
-fn make_key(home: &Home, vault: &EmbeddedVault, name: &KeyName, bits: usize) -> Result<KeyVersion, HomeError> {
+fn make_key(home: &Home, vault: &Audited<EmbeddedVault>, name: &KeyName, bits: usize) -> Result<KeyVersion, HomeError> {
     match vault.create(name, bits, &home.context()) {
         Err(error) if error.kind == ProviderErrorKind::Exists => {
             let key = crate::key::KeyRef::Named { vault: None, name: name.clone(), version: None };

@@ -1,16 +1,18 @@
 //! A home and its vaults.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::audit::{AuditError, CorrelationId, FailurePolicy};
+use crate::clock::Clock;
 use crate::engine::{Engine, LayerPolicy, WrappingKey};
 use crate::key::{KeyRef, KeyVersion, ThumbprintPrefix, VaultName};
+use crate::manage::audit::{self, HomeLog};
+use crate::manage::vaults::Vaults;
 use crate::manage::{Config, HomeError, Paths, VaultConfig};
-use crate::provider::embedded::{EmbeddedVault, PassphraseSource, VaultSettings};
-use crate::provider::{KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role};
+use crate::provider::embedded::{EmbeddedVault, PassphraseSource};
+use crate::provider::{Audited, KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role, Trail};
 use crate::random::SystemRandom;
 
 /// What opening a home takes.
@@ -36,9 +38,9 @@ pub struct Home {
 
 #[derive(Debug)]
 struct Inner {
-    settings: HomeSettings,
-    config: Mutex<Option<Config>>,
-    vaults: Mutex<BTreeMap<VaultName, Arc<EmbeddedVault>>>,
+    base: Arc<Vaults>,
+    vaults: Mutex<BTreeMap<VaultName, Arc<Audited<EmbeddedVault>>>>,
+    trail: Arc<Trail>,
 }
 
 /// Keys that a person named, and an engine that can use them.
@@ -55,10 +57,16 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// [`HomeError::Config`], [`HomeError::Io`].
+    /// [`HomeError::Config`], [`HomeError::Io`]; [`HomeError::Audit`] when the random generator fails.
     pub fn open(settings: HomeSettings) -> Result<Self, HomeError> {
         let config = Config::read(&settings.paths.config)?;
-        let inner = Inner { settings, config: Mutex::new(config), vaults: Mutex::default() };
+        let policy = config.as_ref().and_then(|config| config.audit_failure);
+        let policy = policy.map_or_else(FailurePolicy::default, FailurePolicy::from);
+        let correlation = CorrelationId::fresh(&SystemRandom).map_err(AuditError::from)?;
+        let notices = settings.paths.data.join(audit::FOLDER).join("near-expiry");
+        let base = Arc::new(Vaults::new(settings, config));
+        let trail = Trail::new(Arc::new(HomeLog::new(&base)), policy, correlation).with_notices(notices);
+        let inner = Inner { base, vaults: Mutex::default(), trail: Arc::new(trail) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -74,12 +82,12 @@ impl Home {
 
     /// Returns where configuration and vaults are.
     pub fn paths(&self) -> &Paths {
-        &self.inner.settings.paths
+        &self.inner.base.settings.paths
     }
 
     /// Starts an operation: what calls to vaults carry.
     pub fn context(&self) -> OpContext {
-        OpContext::new(self.clock(), self.inner.settings.deadline)
+        OpContext::new(self.clock(), self.inner.base.settings.deadline).with_correlation(self.trail().correlation())
     }
 
     /// Returns the vaults that are configured and not ruled out, by name.
@@ -89,7 +97,7 @@ impl Home {
     /// [`HomeError::Name`], [`HomeError::VaultNotConfigured`].
     pub fn vault_names(&self) -> Result<Vec<VaultName>, HomeError> {
         let config = self.config();
-        if let Some(only) = &self.inner.settings.only {
+        if let Some(only) = &self.inner.base.settings.only {
             self.vault_config(only)?;
             return Ok(vec![only.clone()]);
         }
@@ -100,18 +108,18 @@ impl Home {
             .collect()
     }
 
-    /// Opens a configured vault; never makes one.
+    /// Opens a configured vault; never makes one. What is done with its keys is recorded.
     ///
     /// # Errors
     ///
     /// [`HomeError::VaultNotConfigured`], [`HomeError::Vault`].
-    pub fn vault(&self, name: &VaultName) -> Result<Arc<EmbeddedVault>, HomeError> {
+    pub fn vault(&self, name: &VaultName) -> Result<Arc<Audited<EmbeddedVault>>, HomeError> {
         let mut vaults = self.inner.vaults.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(vault) = vaults.get(name) {
             return Ok(Arc::clone(vault));
         }
         let config = self.vault_config(name)?;
-        let vault = Arc::new(EmbeddedVault::open(self.vault_settings(name, &config))?);
+        let vault = Arc::new(Audited::new(self.inner.base.open(name, &config)?, Arc::clone(self.trail())));
         vaults.insert(name.clone(), Arc::clone(&vault));
         Ok(vault)
     }
@@ -121,7 +129,7 @@ impl Home {
     /// # Errors
     ///
     /// As [`vault`](Self::vault).
-    pub fn vaults(&self) -> Result<Vec<Arc<EmbeddedVault>>, HomeError> {
+    pub fn vaults(&self) -> Result<Vec<Arc<Audited<EmbeddedVault>>>, HomeError> {
         self.vault_names()?.iter().map(|name| self.vault(name)).collect()
     }
 
@@ -143,9 +151,9 @@ impl Home {
         if let KeyRef::File(path) = key {
             let mut files = PemFiles::new();
             let version = files.add(path)?;
-            return Ok(WrappingKey { provider: Arc::new(files), version });
+            return Ok(WrappingKey { provider: self.audited(files), version });
         }
-        let names = match (key, &self.inner.settings.only) {
+        let names = match (key, &self.inner.base.settings.only) {
             (KeyRef::Named { vault: Some(vault), .. }, Some(only)) if vault != only => {
                 return Err(HomeError::KeyNotFound {
                     key: key.to_string(),
@@ -181,7 +189,12 @@ impl Home {
     }
 
     /// Returns the versions of one vault that a reference fits: at most one by name, all by a thumbprint's beginning.
-    fn versions_in(&self, vault: &EmbeddedVault, key: &KeyRef, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
+    fn versions_in(
+        &self,
+        vault: &Audited<EmbeddedVault>,
+        key: &KeyRef,
+        cx: &OpContext,
+    ) -> Result<Vec<KeyVersion>, HomeError> {
         // The vault need not know how it is called here.
         let local = match key {
             KeyRef::Named { name, version, .. } => KeyRef::Named { vault: None, name: name.clone(), version: *version },
@@ -264,7 +277,7 @@ impl Home {
             }
         }
         if needs_files {
-            providers.push(Arc::new(files));
+            providers.push(self.audited(files));
         }
         for name in self.vault_names()? {
             match self.vault(&name) {
@@ -274,7 +287,7 @@ impl Home {
                 Err(_) => {}
             }
         }
-        Ok(Engine::new(providers).with_keys(only).with_deadline(self.inner.settings.deadline))
+        Ok(self.engine_with(providers).with_keys(only))
     }
 
     /// Returns an engine that has the vaults of these keys and no others: sealing needs no more, also when it resumes.
@@ -285,7 +298,17 @@ impl Home {
                 providers.push(Arc::clone(&key.provider));
             }
         }
-        Engine::new(providers).with_deadline(self.inner.settings.deadline)
+        self.engine_with(providers)
+    }
+
+    fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
+        let engine = Engine::new(providers).with_deadline(self.inner.base.settings.deadline);
+        engine.with_correlation(self.trail().correlation())
+    }
+
+    /// Records what is done with keys in files.
+    fn audited(&self, files: PemFiles) -> Arc<dyn KeyProvider> {
+        Arc::new(Audited::new(Arc::new(files), Arc::clone(self.trail())))
     }
 
     /// Whether the loss of this machine's vaults would still leave a key: one is in a file, or its vault is backed up.
@@ -304,35 +327,28 @@ impl Home {
     }
 
     pub(super) fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(SystemClock)
+        self.inner.base.clock()
+    }
+
+    pub(super) fn trail(&self) -> &Arc<Trail> {
+        &self.inner.trail
+    }
+
+    /// Returns what is below the record.
+    pub(super) fn vaults_as_they_are(&self) -> &Arc<Vaults> {
+        &self.inner.base
     }
 
     pub(super) fn role(&self) -> Option<Role> {
-        self.inner.settings.role
+        self.inner.base.settings.role
     }
 
     pub(super) fn only(&self) -> Option<&VaultName> {
-        self.inner.settings.only.as_ref()
+        self.inner.base.settings.only.as_ref()
     }
 
     pub(super) fn locked_config(&self) -> std::sync::MutexGuard<'_, Option<Config>> {
-        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn vault_settings(&self, name: &VaultName, config: &VaultConfig) -> VaultSettings {
-        VaultSettings {
-            path: self.vault_path(config),
-            name: name.clone(),
-            owner: config.owner.into(),
-            role: self.inner.settings.role,
-            passphrase: Arc::clone(&self.inner.settings.passphrase),
-            clock: self.clock(),
-            random: Arc::new(SystemRandom),
-        }
-    }
-
-    fn vault_path(&self, config: &VaultConfig) -> PathBuf {
-        self.paths().data.join(&config.path)
+        self.inner.base.config()
     }
 
     fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
@@ -349,7 +365,11 @@ impl Home {
     }
 }
 
-fn fitting(vault: &EmbeddedVault, prefix: &ThumbprintPrefix, cx: &OpContext) -> Result<Vec<KeyVersion>, HomeError> {
+fn fitting(
+    vault: &Audited<EmbeddedVault>,
+    prefix: &ThumbprintPrefix,
+    cx: &OpContext,
+) -> Result<Vec<KeyVersion>, HomeError> {
     let mut fitting = Vec::new();
     let deleted = vault.deleted(cx)?.into_iter().map(|key| key.name);
     for name in vault.keys(cx)?.into_iter().chain(deleted) {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::io::{CommitError, PartialFile};
-use crate::key::{KeyName, KeyRef, VaultName};
+use crate::key::{KeyName, KeyRef, KeyVersion, VaultName};
 use crate::manage::{Home, HomeError};
-use crate::provider::embedded::{BackupError, BackupVault, EmbeddedVault, Owner};
-use crate::provider::{BackupRecipient, KeyCensus};
+use crate::provider::embedded::{BackupError, BackupVault, ByokRecipient, EmbeddedVault, Owner};
+use crate::provider::{Audited, BackupRecipient, KeyCensus};
 
 impl Home {
     /// Writes one key with all its versions into a sealed file, which appears complete or not at all, mode 0600. Returns its length.
@@ -20,25 +20,37 @@ impl Home {
     /// [`HomeError::Backup`] when there is such a file already, and `replace` is false or it is one of the vault's own; [`HomeError::Engine`] with the vault's refusal.
     pub fn backup_key(
         &self,
-        vault: &EmbeddedVault,
+        vault: &Audited<EmbeddedVault>,
         key: &KeyName,
         to: &BackupRecipient,
         file: &Path,
         replace: bool,
     ) -> Result<u64, HomeError> {
-        if vault.has_file(file) {
+        if vault.unrecorded().has_file(file) {
             return Err(BackupError::Write(CommitError::Exists(file.to_owned())).into());
         }
         let bytes = KeyCensus::backup(vault, key, Some(to), &self.context())?;
-        let partial = PartialFile::open(file, 0o600, replace).map_err(BackupError::Write)?;
-        let written = partial.file().set_len(0).and_then(|()| partial.file().write_all(&bytes));
-        if let Err(source) = written {
-            let path = partial.path().to_owned();
-            let _ = partial.discard();
-            return Err(HomeError::Io { path, source });
+        write_copy(&bytes, file, replace)
+    }
+
+    /// Writes one version of a key into a `.byok` file that only the holder of `to` can open. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// As [`backup_key`](Self::backup_key).
+    pub fn export_byok(
+        &self,
+        vault: &Audited<EmbeddedVault>,
+        key: &KeyVersion,
+        to: &ByokRecipient<'_>,
+        file: &Path,
+        replace: bool,
+    ) -> Result<u64, HomeError> {
+        if vault.unrecorded().has_file(file) {
+            return Err(BackupError::Write(CommitError::Exists(file.to_owned())).into());
         }
-        partial.commit().map_err(BackupError::Write)?;
-        Ok(bytes.len() as u64)
+        let bytes = vault.export_byok(key, to, &self.context())?;
+        write_copy(&bytes, file, replace)
     }
 
     /// Brings the one key of a backup back: into the vault that was chosen, else into the configured one of the same name, else into
@@ -48,7 +60,7 @@ impl Home {
     ///
     /// [`HomeError::Engine`] with the vault's refusal: when the name is taken, also by a deleted key; [`HomeError::VaultNotChosen`],
     /// [`HomeError::VaultNotConfigured`].
-    pub fn restore_key(&self, backup: &BackupVault) -> Result<(Arc<EmbeddedVault>, KeyName), HomeError> {
+    pub fn restore_key(&self, backup: &BackupVault) -> Result<(Arc<Audited<EmbeddedVault>>, KeyName), HomeError> {
         let vault = self.vault(&self.vault_for(backup)?)?;
         let key = vault.restore_key(backup, &self.context())?;
         Ok((vault, key))
@@ -87,7 +99,7 @@ impl Home {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<(Arc<EmbeddedVault>, KeyName)>, HomeError> {
+    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<(Arc<Audited<EmbeddedVault>>, KeyName)>, HomeError> {
         let KeyRef::Named { name, version: None, .. } = key else { return Ok(None) };
         let found = self.find(key)?;
         let vault = self.vault(found.provider.name())?;
@@ -98,4 +110,16 @@ impl Home {
         };
         Ok(Some((vault, name)))
     }
+}
+
+fn write_copy(bytes: &[u8], file: &Path, replace: bool) -> Result<u64, HomeError> {
+    let partial = PartialFile::open(file, 0o600, replace).map_err(BackupError::Write)?;
+    let written = partial.file().set_len(0).and_then(|()| partial.file().write_all(bytes));
+    if let Err(source) = written {
+        let path = partial.path().to_owned();
+        let _ = partial.discard();
+        return Err(HomeError::Io { path, source });
+    }
+    partial.commit().map_err(BackupError::Write)?;
+    Ok(bytes.len() as u64)
 }

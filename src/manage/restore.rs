@@ -1,5 +1,6 @@
 //! Bringing the keys of a vault backup back, into a home that may be empty.
 
+use crate::audit::{Operation, Properties};
 use crate::key::VaultName;
 use crate::manage::config::OwnerName;
 use crate::manage::{Created, Home, HomeError};
@@ -33,7 +34,15 @@ impl Home {
             if !self.config().vault.contains_key(name.as_str()) {
                 created.extend(self.create_vault(&name, vault.owner, Protection::KeyFile, vault.soft_delete)?);
             }
-            let report = self.vault(&name)?.restore(vault, &self.context())?;
+            let target = self.vault(&name)?;
+            let about = Properties {
+                vault: Some(name.clone()),
+                items: u64::try_from(vault.keys.len()).ok(),
+                ..Properties::default()
+            };
+            let report = self.recorded(Operation::VaultRestore, &about, || {
+                Ok(target.unrecorded().restore(vault, &self.context())?)
+            })?;
             restored.push(Restored { vault: name, report });
         }
         if fresh {

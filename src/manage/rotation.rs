@@ -23,7 +23,7 @@ use crate::key::{KeyName, KeyRef, Thumbprint, VersionNumber};
 use crate::manage::sets::activate;
 use crate::manage::{Home, HomeError, SetError};
 use crate::provider::embedded::EmbeddedVault;
-use crate::provider::{KeyAdmin, KeyProvider};
+use crate::provider::{Audited, KeyAdmin, KeyProvider};
 
 /// Which rotation is asked for.
 #[derive(Clone, Debug)]
@@ -229,7 +229,7 @@ impl Home {
     }
 
     /// Returns the vault and the name of a set's key.
-    fn key_of(&self, key: &SetKey) -> Result<(Arc<EmbeddedVault>, KeyName), HomeError> {
+    fn key_of(&self, key: &SetKey) -> Result<(Arc<Audited<EmbeddedVault>>, KeyName), HomeError> {
         match Self::key_ref(&key.key_id)? {
             KeyRef::Named { vault: Some(vault), name, .. } => Ok((self.vault(&vault)?, name)),
             other => Err(SetError::KeyInFile(other.to_string()).into()),

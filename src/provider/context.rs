@@ -3,20 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::CorrelationId;
 use crate::clock::{Clock, SystemClock, UnixTime};
+use crate::provider::audited::Queue;
 
-/// The deadline of an operation, by the clock that measures it.
+/// The deadline of an operation, by the clock that measures it, and the request that it belongs to.
 #[derive(Clone, Debug)]
 pub struct OpContext {
     clock: Arc<dyn Clock>,
     deadline: Duration,
+    correlation: Option<CorrelationId>,
+    queue: Option<Queue>,
 }
 
 impl OpContext {
     /// Starts an operation that must be over after `timeout`.
     pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
         let deadline = clock.monotonic().saturating_add(timeout);
-        Self { clock, deadline }
+        Self { clock, deadline, correlation: None, queue: None }
+    }
+
+    /// Says which request the operation belongs to: what is recorded of it says so too.
+    #[must_use]
+    pub fn with_correlation(mut self, correlation: CorrelationId) -> Self {
+        self.correlation = Some(correlation);
+        self
+    }
+
+    /// Returns the request that the operation belongs to, where one was named.
+    pub fn correlation(&self) -> Option<CorrelationId> {
+        self.correlation
     }
 
     /// Returns the wall clock.
@@ -27,6 +43,20 @@ impl OpContext {
     /// Returns how much time is left, zero when the deadline has passed.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Returns the clock that measures the deadline.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Returns where events go that are recorded together later.
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
+    pub(super) fn with_queue(&self, queue: Queue) -> Self {
+        Self { queue: Some(queue), ..self.clone() }
     }
 }
 

@@ -11,13 +11,16 @@
 
 mod admin;
 mod audit;
+mod audited;
 mod backup;
 mod cache;
 mod census;
 mod columns;
 mod database;
 mod error;
+mod export;
 mod files;
+mod head;
 mod key_row;
 mod meta;
 mod provider;
@@ -38,6 +41,8 @@ pub use backup::{
     SealedBackup, write_backup,
 };
 pub use error::{Damage, Exposure, PassphraseError, VaultError};
+pub use export::ByokRecipient;
+pub use head::VaultHead;
 pub use root::Protection;
 pub use sealed::PassphraseCost;
 pub use settings::{Owner, PassphraseSource, Purpose, Retention, SoftDelete, VaultSettings};

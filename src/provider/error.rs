@@ -54,6 +54,10 @@ impl fmt::Display for ProviderError {
             }
             ProviderErrorKind::Timeout => write!(f, "vault '{vault}' did not answer in time"),
             ProviderErrorKind::Unavailable => write!(f, "vault '{vault}' can't be reached"),
+            ProviderErrorKind::Unrecorded if key.0.is_empty() => {
+                write!(f, "the audit log can't record what is done in vault '{vault}'")
+            }
+            ProviderErrorKind::Unrecorded => write!(f, "the audit log can't record what is done with key {key}"),
             ProviderErrorKind::Unsupported => write!(f, "vault '{vault}' can't do this with key {key}"),
             ProviderErrorKind::UnwrapFailed => write!(f, "key {key} in vault '{vault}' does not unwrap this"),
         }
@@ -101,6 +105,8 @@ pub enum ProviderErrorKind {
     Timeout,
     /// No way to the vault now.
     Unavailable,
+    /// The audit log could not take the record, and without one nothing goes on.
+    Unrecorded,
     /// The vault or this build can't do what was asked.
     Unsupported,
     /// The private-key operation failed. Deliberately without a cause: no padding oracle.
@@ -124,6 +130,7 @@ impl ProviderErrorKind {
             | Self::Lying
             | Self::NotFound
             | Self::NotYetValid
+            | Self::Unrecorded
             | Self::Unsupported
             | Self::UnwrapFailed => Disposition::Stop,
         }
@@ -177,6 +184,7 @@ mod tests {
             Throttled { retry_after: Duration::from_secs(1) },
             Timeout,
             Unavailable,
+            Unrecorded,
             Unsupported,
             UnwrapFailed,
         ];

@@ -120,7 +120,7 @@ impl World {
         copy
     }
 
-    /// Every file of the home with its content; empty when there is no home.
+    /// Every file of the home with its content; empty when there is no home. Without the audit log: looking leaves a record too.
     pub(crate) fn home_content(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         collect(&self.home(), &mut files);
@@ -263,10 +263,22 @@ fn copy_folder(from: &Path, to: &Path) {
 
 fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name() == "audit" || entry.file_name() == "audit.head" {
+            continue;
+        }
         if entry.path().is_dir() {
             collect(&entry.path(), files);
+        } else if folder.ends_with("vaults") && entry.path().extension() == Some(OsStr::new("db")) {
+            files.push((entry.path(), vault_mac(&entry.path())));
         } else if !matches!(entry.path().extension().and_then(OsStr::to_str), Some("db-wal" | "db-shm")) {
             files.push((entry.path(), fs::read(entry.path()).unwrap_or_default()));
         }
     }
+}
+
+/// What authenticates everything in a vault but the head of the audit log. What is no vault is taken as it is.
+fn vault_mac(database: &Path) -> Vec<u8> {
+    let mac = rusqlite::Connection::open(database)
+        .and_then(|connection| connection.query_row("SELECT mac FROM meta", [], |row| row.get(0)));
+    mac.unwrap_or_else(|_| fs::read(database).unwrap_or_default())
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use sobre::provider::import::Format;
+
 use crate::cli::units::{Date, PolicyPeriod};
 
 /// Keys.
@@ -46,6 +48,51 @@ pub(crate) enum KeyCommand {
     Rotate {
         /// The key, without a version
         key: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Take over a private key that was made elsewhere: PEM, DER, PFX, JWK or .byok
+    Import {
+        /// The file
+        file: PathBuf,
+        /// The key's name here: letters, digits and '-'
+        name: String,
+        /// Insist on a format: pem, der, pfx, jwk or byok
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<Format>,
+        /// The key that a .byok file was written for
+        #[arg(long, value_name = "KEY")]
+        target: Option<String>,
+        /// Take the key although a certificate is beside it, and drop the certificate
+        #[arg(long)]
+        discard_certificates: bool,
+        /// Wrap nothing before this time
+        #[arg(long, value_name = "TIME")]
+        not_before: Option<Date>,
+        /// Wrap nothing from this time on; it still unwraps
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Date>,
+        /// Read the file's passphrase from a file
+        #[arg(long, value_name = "FILE")]
+        import_passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Write a private key into a .byok file that only another vault's key opens
+    Export {
+        /// The version, as in NAME@2; the newest where none is named
+        key: String,
+        /// File to write
+        file: PathBuf,
+        /// The public key of the vault that it is for, as file:PUB.pem
+        #[arg(long, value_name = "KEY", required = true)]
+        byok: String,
+        /// What that vault calls its key, as Key Vault's https://.../keys/NAME/VERSION
+        #[arg(long, value_name = "TEXT")]
+        kid: Option<String>,
+        /// Replace an existing FILE
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         change: Change,
     },

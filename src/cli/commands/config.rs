@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sobre::io::{Escaped, escaped_path};
+use sobre::manage::AuditFailure;
 
 use crate::cli::args::{ConfigArgs, ConfigCommand, Global};
 use crate::cli::commands::open_home;
@@ -31,6 +32,14 @@ pub(crate) fn run(args: &ConfigArgs, global: &Global, output: &Output) -> Result
         let there = if path.exists() { "" } else { "  (missing)" };
         output.say(format_args!("vault         {}  {}{there}", Escaped(name), escaped_path(&path)));
     }
+    let on_failure = match config.audit_failure {
+        Some(AuditFailure::Stderr) => "stderr",
+        _ => "stop",
+    };
+    output.say(format_args!(
+        "audit         {}  (when it can't be written: {on_failure})",
+        escaped_path(home.audit().folder())
+    ));
     output.say(format_args!("deadline      {}", global.deadline));
     output.finish(json!({
         "config": { "path": paths.config, "origin": paths.config_origin.to_string(), "exists": !home.is_fresh() },
@@ -43,6 +52,7 @@ pub(crate) fn run(args: &ConfigArgs, global: &Global, output: &Output) -> Result
             "name": name, "owner": vault.owner, "path": paths.data.join(&vault.path),
             "exists": paths.data.join(&vault.path).exists(),
         })).collect::<Vec<_>>(),
+        "audit": { "path": home.audit().folder(), "failure": on_failure },
         "deadline_seconds": global.deadline.0.as_secs_f64(),
     }))
 }

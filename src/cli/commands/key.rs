@@ -3,7 +3,9 @@
 mod change;
 mod confirm;
 mod copy;
+mod export;
 mod impact;
+mod import;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use sobre::key::{KeyDetails, KeyName, KeyRef, KeyVersion};
 use sobre::manage::{Home, HomeError};
 use sobre::oaep::RsaPublicKey;
 use sobre::provider::embedded::EmbeddedVault;
-use sobre::provider::{KeyAdmin, KeyCensus, KeyProvider};
+use sobre::provider::{Audited, KeyAdmin, KeyCensus, KeyProvider};
 
 use crate::cli::args::{Change, Global, KeyArgs, KeyCommand, PublicForm};
 use crate::cli::commands::{nag, open_home, say_created};
@@ -29,6 +31,30 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
         KeyCommand::List { deleted: true } => list_deleted(global, output),
         KeyCommand::Show { key, public } => show(key, *public, global, output),
         KeyCommand::Rotate { key, change } => rotate(key, *change, global, output),
+        KeyCommand::Import {
+            file,
+            name,
+            format,
+            target,
+            discard_certificates,
+            not_before,
+            expires,
+            import_passphrase_file,
+            change,
+        } => {
+            let source = import::KeyFile {
+                file,
+                format: *format,
+                target: target.as_deref(),
+                discard_certificates: *discard_certificates,
+                passphrase: import_passphrase_file.as_deref(),
+            };
+            import::run(&source, name, (*not_before, *expires), *change, global, output)
+        }
+        KeyCommand::Export { key, file, byok, kid, force, change } => {
+            let to = export::Recipient { key: byok, kid: kid.as_deref() };
+            export::run(key, file, &to, *force, *change, global, output)
+        }
         KeyCommand::Enable { key, change } => change::enable(key, *change, global, output),
         KeyCommand::Disable { key, accept_loss, change } => change::disable(key, *accept_loss, *change, global, output),
         KeyCommand::Update { key, not_before, expires, delete_lock, change } => {
@@ -187,7 +213,7 @@ fn rotate(key: &str, change: Change, global: &Global, output: &Output) -> Result
 }
 
 /// Finds a key that is meant with all its versions.
-fn whole(home: &Home, key: &str, done: &str, verb: &str) -> Result<(Arc<EmbeddedVault>, KeyName), Failure> {
+fn whole(home: &Home, key: &str, done: &str, verb: &str) -> Result<(Arc<Audited<EmbeddedVault>>, KeyName), Failure> {
     home.whole_key(&Home::key_ref(key)?)?.ok_or_else(|| {
         Failure::usage(
             format!("a key is {done} by its name, without a version"),

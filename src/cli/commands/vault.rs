@@ -7,8 +7,8 @@ use serde_json::json;
 use sobre::io::{CommitError, escaped_path};
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::{
-    Backup, BackupError, BackupFile, BackupLock, EmbeddedVault, Owner, PassphraseCost, PassphraseError, Protection,
-    Purpose, Retention, SoftDelete, write_backup,
+    Backup, BackupError, BackupFile, BackupLock, Owner, PassphraseCost, PassphraseError, Protection, Purpose,
+    Retention, SoftDelete,
 };
 use sobre::provider::{BackupRecipient, BackupUnlock, KeyCensus, KeyProvider, PemKey};
 
@@ -64,9 +64,9 @@ fn create(
 
 fn protect_from_purge(name: &str, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
-    let vault = home.vault(&vault_name(name)?)?;
-    let cx = home.context();
-    vault.protect_from_purge(&cx).map_err(HomeError::from)?;
+    let vault = vault_name(name)?;
+    home.protect_from_purge(&vault)?;
+    let (vault, cx) = (home.vault(&vault)?, home.context());
     let days = vault.soft_delete(&cx).map_err(HomeError::from)?.retention.days();
     output.say(format_args!("vault '{name}' keeps deleted keys for {days} days now, whoever wants to purge them"));
     output.finish(json!({ "vault": name, "retention_days": days, "purge_protection": true }))
@@ -110,8 +110,7 @@ fn list(global: &Global, output: &Output) -> Result<ExitCode, Failure> {
 fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let passphrases = Passphrases::of(global);
     let home = open_home(global)?;
-    let vaults = home.vaults()?;
-    if vaults.is_empty() {
+    if home.vaults()?.is_empty() {
         return Err(HomeError::NotSetUp { config: home.paths().config.clone() }.into());
     }
     if !force && file.symlink_metadata().is_ok() {
@@ -119,8 +118,7 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
         return Err(HomeError::from(BackupError::Write(CommitError::Exists(file.to_owned()))).into());
     }
     let recipient = recipient(to, &passphrases)?;
-    let vaults: Vec<&EmbeddedVault> = vaults.iter().map(AsRef::as_ref).collect();
-    let report = write_backup(&vaults, &recipient, file, force, &home.context()).map_err(HomeError::from)?;
+    let report = home.backup(&recipient, file, force)?;
     for (vault, versions) in &report.vaults {
         output.say(format_args!("backed up vault '{vault}': {}", count(*versions, "key version")));
     }
@@ -166,9 +164,8 @@ fn passphrase(remove: bool, new: Option<&Path>, global: &Global, output: &Output
     let [name] = names.as_slice() else {
         return Err(Failure::usage("there are several vaults", "name one with --vault NAME"));
     };
-    let vault = home.vault(name)?;
     let protection = if remove { Protection::KeyFile } else { Protection::Passphrase(PassphraseCost::default()) };
-    vault.set_protection(protection, &home.context()).map_err(HomeError::from)?;
+    home.set_protection(name, protection)?;
     output.say(if remove {
         format!("vault '{name}' is protected by its key file now")
     } else {

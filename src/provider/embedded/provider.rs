@@ -106,7 +106,7 @@ impl EmbeddedVault {
     }
 
     /// Refuses a version that is not there or may not be used.
-    fn usable<'a>(&self, record: Option<&'a Record>, key: &str) -> Result<&'a Record, ProviderError> {
+    pub(super) fn usable<'a>(&self, record: Option<&'a Record>, key: &str) -> Result<&'a Record, ProviderError> {
         let record = record.ok_or_else(|| self.missing(key))?;
         match record.state() {
             KeyState::Deleted => Err(self.refused(ProviderErrorKind::Deleted, record)),

@@ -10,7 +10,7 @@ use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger,
 use sobre::manage::{Home, HomeError, PurgeRecord};
 use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
-    KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
+    Audited, KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
 };
 
 use crate::cli::args::{Change, Global, Switch};
@@ -50,7 +50,7 @@ pub(super) fn disable(
     };
     let meaning = format!("{id} wraps and unwraps nothing until it is enabled again{others}");
     let impact = home.impact_of(found.vault.name(), std::slice::from_ref(&found.version))?;
-    let deed = Deed { verb: "disable", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: false };
+    let deed = Deed { verb: "disable", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: false };
     if !confirm(deed, change, output)? {
         return would(output, "disable", &id, json!({ "impact": impact::describe(&impact) }));
     }
@@ -190,7 +190,7 @@ pub(super) fn delete(
         count(versions, "version")
     );
     let impact = home.impact_of(vault.name(), &held)?;
-    let deed = Deed { verb: "delete", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: true };
+    let deed = Deed { verb: "delete", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: true };
     if !confirm(deed, change, output)? {
         let more = json!({ "versions": versions, "impact": impact::describe(&impact) });
         return would(output, "delete", &id, more);
@@ -253,7 +253,7 @@ pub(super) fn purge(
         count(versions.len(), "version")
     );
     let impact = home.impact_of(vault.name(), &versions)?;
-    let deed = Deed { verb: "purge", id: &id, meaning: &meaning, impact: &impact, accept_loss, ask: true };
+    let deed = Deed { verb: "purge", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: true };
     if !confirm(deed, change, output)? {
         let more = json!({ "versions": versions.len(), "impact": impact::describe(&impact) });
         return would(output, "purge", &id, more);
@@ -287,7 +287,7 @@ pub(super) fn purge(
 
 /// A version in a vault.
 struct Found {
-    vault: Arc<EmbeddedVault>,
+    vault: Arc<Audited<EmbeddedVault>>,
     name: KeyName,
     number: VersionNumber,
     version: KeyVersion,
@@ -318,6 +318,6 @@ impl Found {
     }
 }
 
-fn refusal(vault: &EmbeddedVault, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
+fn refusal(vault: &Audited<EmbeddedVault>, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
     HomeError::from(ProviderError::new(kind, vault.name(), key.as_str()).because(cause)).into()
 }

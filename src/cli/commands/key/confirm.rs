@@ -18,8 +18,8 @@ pub(super) struct Deed<'a> {
     pub(super) id: &'a str,
     /// What it means, in one sentence.
     pub(super) meaning: &'a str,
-    /// What goes with it.
-    pub(super) impact: &'a Impact,
+    /// What goes with it; `None` for what takes nothing out of use.
+    pub(super) impact: Option<&'a Impact>,
     /// Whether somebody has said that it may. Not the same as saying yes: that is said by scripts.
     pub(super) accept_loss: bool,
     /// Whether somebody must say yes. What can be undone by one command needs none.
@@ -29,7 +29,7 @@ pub(super) struct Deed<'a> {
 impl Deed<'_> {
     /// Says after the deed what was lost with it, if somebody had to accept that.
     pub(super) fn mourn(&self, output: &Output) {
-        if let Some(loss) = impact::loss(self.impact) {
+        if let Some(loss) = self.impact.and_then(impact::loss) {
             output.warn(format_args!("accepted with --accept-loss: {loss}"));
         }
     }
@@ -40,12 +40,14 @@ impl Deed<'_> {
 /// Everything that takes a key out of use comes through here. A dry run fails where the deed would.
 pub(super) fn confirm(deed: Deed<'_>, change: Change, output: &Output) -> Result<bool, Failure> {
     let Deed { verb, id, meaning, ask, .. } = deed;
-    let loss = impact::loss(deed.impact);
+    let loss = deed.impact.and_then(impact::loss);
     if change.dry_run {
         output.say(meaning);
     }
-    if loss.is_some() || change.dry_run {
-        impact::tell(deed.impact, |line| output.say(line));
+    if let Some(impact) = deed.impact
+        && (loss.is_some() || change.dry_run)
+    {
+        impact::tell(impact, |line| output.say(line));
     }
     if let (Some(loss), false) = (loss, deed.accept_loss) {
         return Err(Failure {

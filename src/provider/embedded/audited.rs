@@ -1,0 +1,89 @@
+//! What an embedded vault can do beyond the traits, when it is recorded.
+
+use std::path::Path;
+
+use crate::audit::{Operation, Properties, Text};
+use crate::key::{KeyName, KeyVersion};
+use crate::provider::embedded::{
+    BackupStatus, BackupVault, ByokRecipient, EmbeddedVault, Owner, Protection, SoftDelete, VaultError,
+};
+use crate::provider::{Audited, OpContext, ProviderError};
+
+/// What says nothing about single keys leaves no record.
+impl Audited<EmbeddedVault> {
+    /// Returns the database's path.
+    pub fn path(&self) -> &Path {
+        self.unrecorded().path()
+    }
+
+    /// Returns whose keys the vault holds.
+    pub fn owner(&self) -> Owner {
+        self.unrecorded().owner()
+    }
+
+    /// Returns how the root key is protected.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn protection(&self, cx: &OpContext) -> Result<Protection, VaultError> {
+        self.unrecorded().protection(cx)
+    }
+
+    /// Returns what becomes of deleted keys.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn soft_delete(&self, cx: &OpContext) -> Result<SoftDelete, VaultError> {
+        self.unrecorded().soft_delete(cx)
+    }
+
+    /// Says whether every key exists in a backup too (R43).
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`].
+    pub fn backup_status(&self, cx: &OpContext) -> Result<BackupStatus, VaultError> {
+        self.unrecorded().backup_status(cx)
+    }
+
+    /// As [`EmbeddedVault::export_byok`], recorded as a backup of the key (R76).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn export_byok(
+        &self,
+        key: &KeyVersion,
+        to: &ByokRecipient<'_>,
+        cx: &OpContext,
+    ) -> Result<Vec<u8>, ProviderError> {
+        let about =
+            Properties { key: Some(Text::new(&key.id)), thumbprint: Some(key.thumbprint), ..Properties::default() };
+        self.administer(
+            Operation::KeyBackup,
+            about,
+            cx,
+            || self.unrecorded().export_byok(key, to, cx),
+            |_, about| about,
+        )
+    }
+
+    /// As [`EmbeddedVault::restore_key`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn restore_key(&self, backup: &BackupVault, cx: &OpContext) -> Result<KeyName, ProviderError> {
+        let key = backup.keys.first().map(|key| Text::new(key.details.name.as_str()));
+        let about = Properties { key, ..Properties::default() };
+        self.administer(
+            Operation::KeyRestore,
+            about,
+            cx,
+            || self.unrecorded().restore_key(backup, cx),
+            |_, about| about,
+        )
+    }
+}
