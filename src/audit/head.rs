@@ -40,7 +40,8 @@ pub trait HeadStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`HeadError::Changed`] when the head is not `expected`; [`HeadError::Failed`].
+    /// [`HeadError::Changed`] when the head is not `expected`; [`HeadError::Busy`], which the log takes for a crash at this point: the
+    /// records are kept, and the next append advances the head over them; [`HeadError::Failed`].
     fn advance(&self, expected: Option<Head>, next: Head) -> Result<(), HeadError>;
 }
 
@@ -48,6 +49,8 @@ pub trait HeadStore: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HeadError {
+    /// Another process holds the place where it is kept.
+    Busy(Box<dyn StdError + Send + Sync>),
     /// Somebody else advanced it: two logs share one head.
     Changed,
     /// What is stored is no head.
@@ -59,6 +62,7 @@ pub enum HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Busy(_) => "the head's store is in use",
             Self::Changed => "another log advances the same head",
             Self::Damaged => "the stored head is damaged",
             Self::Failed(_) => "the head's store failed",
@@ -70,7 +74,7 @@ impl StdError for HeadError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Changed | Self::Damaged => None,
-            Self::Failed(error) => Some(&**error),
+            Self::Busy(error) | Self::Failed(error) => Some(&**error),
         }
     }
 }

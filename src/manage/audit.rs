@@ -122,6 +122,9 @@ struct HomeHeads {
     path: PathBuf,
 }
 
+/// How long a record waits for its head at most: a head that lags is taken up by the next record.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A place for the head, and the head in it.
 type Place = (VaultHead, Option<Head>);
 
@@ -136,11 +139,11 @@ impl HomeHeads {
             let Ok(name) = name.parse() else { continue };
             let vault = match self.vaults.open(&name, vault) {
                 Ok(vault) => vault,
-                Err(error @ VaultError::Busy(_)) => return Err(HeadError::Failed(Box::new(error))),
+                Err(error @ VaultError::Busy(_)) => return Err(HeadError::Busy(Box::new(error))),
                 // What can't be opened can't be kept up either. The log goes on without it, and says so when it is back.
                 Err(_) => continue,
             };
-            let place = VaultHead::new(vault, self.vaults.clock(), self.vaults.settings.deadline);
+            let place = VaultHead::new(vault, self.vaults.clock(), self.vaults.settings.deadline.min(PATIENCE));
             let head = place.read()?;
             places.push((place, head));
         }

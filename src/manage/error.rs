@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::audit::AuditError;
+use crate::audit::{AuditError, HeadError};
 use crate::catalog::CatalogError;
 use crate::engine::{Error, ErrorKind, PolicyError};
 use crate::io::{CommitError, Escaped, escaped_path};
@@ -289,7 +289,7 @@ impl From<VaultError> for HomeError {
 fn kind_of_audit(error: &AuditError) -> ErrorKind {
     match error {
         AuditError::Broken(_) | AuditError::KeyDamaged(_) => ErrorKind::Damaged,
-        AuditError::Busy(_) => ErrorKind::Busy,
+        AuditError::Busy(_) | AuditError::Head(HeadError::Busy(_)) => ErrorKind::Busy,
         AuditError::KeyMissing(_) => ErrorKind::NotFound,
         _ => ErrorKind::Failed,
     }

@@ -154,7 +154,8 @@ fn either_key_of_a_double_set_rotates_alone() {
     world.sobre("open d.sobre out").code(0);
     assert_disk(&world, "out");
     // Losing either key refuses.
-    world.sobre("key disable platform/default@2").code(0);
+    world.sobre("key disable platform/default@2").code(14);
+    world.sobre("key disable platform/default@2 --accept-loss").code(0);
     world.sobre("verify d.sobre").code(14);
     world.sobre("set rotate prod --layer platform").code(2).warns("one layer only");
 }
@@ -337,4 +338,13 @@ fn many_files_are_rewrapped_from_a_list() {
     world.sobre("catalog list --key backup@1").code(0).prints("1 of 3 snapshots need this key");
     world.sobre("rewrap --to backup --files-from nowhere").code(10);
     world.sobre("rewrap --to backup").code(2);
+}
+
+#[test]
+fn a_set_keeps_its_type() {
+    let world = both();
+    let before = world.sobre("set show both --json").json();
+    world.sobre("set update both --type customer").code(2);
+    world.sobre("set create both --type customer --key customer/backup").code(1);
+    assert_eq!(world.sobre("set show both --json").json(), before);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::audit::{Head, HeadError, HeadStore};
 use crate::clock::Clock;
 use crate::provider::OpContext;
+use crate::provider::embedded::error::VaultError;
 use crate::provider::embedded::{AuditHead, EmbeddedVault};
 
 /// A head in the database of an embedded vault: it is copied, moved and brought back with the vault, not with the log.
@@ -29,7 +30,7 @@ impl VaultHead {
 
 impl HeadStore for VaultHead {
     fn read(&self) -> Result<Option<Head>, HeadError> {
-        let head = self.vault.audit_head(&self.context()).map_err(|error| HeadError::Failed(Box::new(error)))?;
+        let head = self.vault.audit_head(&self.context()).map_err(failed)?;
         Ok(head.map(|AuditHead { count, mac }| Head { count, mac }))
     }
 
@@ -39,7 +40,14 @@ impl HeadStore for VaultHead {
         match self.vault.advance_audit_head(expected.as_ref(), &next, &self.context()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(HeadError::Changed),
-            Err(error) => Err(HeadError::Failed(Box::new(error))),
+            Err(error) => Err(failed(error)),
         }
+    }
+}
+
+fn failed(error: VaultError) -> HeadError {
+    match error {
+        VaultError::Busy(_) => HeadError::Busy(Box::new(error)),
+        other => HeadError::Failed(Box::new(other)),
     }
 }
