@@ -10,6 +10,9 @@ use crate::manage::{Home, HomeError};
 use crate::provider::embedded::{BackupError, BackupVault, ByokRecipient, EmbeddedVault, Owner};
 use crate::provider::{Audited, BackupRecipient, KeyCensus};
 
+/// A key's vault, and its name there.
+type WholeKey = (Arc<Audited<EmbeddedVault>>, KeyName);
+
 impl Home {
     /// Writes one key with all its versions into a sealed file, which appears complete or not at all, mode 0600. Returns its length.
     ///
@@ -99,7 +102,7 @@ impl Home {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<(Arc<Audited<EmbeddedVault>>, KeyName)>, HomeError> {
+    pub fn whole_key(&self, key: &KeyRef) -> Result<Option<WholeKey>, HomeError> {
         let KeyRef::Named { name, version: None, .. } = key else { return Ok(None) };
         let found = self.find(key)?;
         let vault = self.vault(found.provider.name())?;

@@ -200,11 +200,11 @@ impl<P: KeyProvider + ?Sized> KeyProvider for Audited<P> {
 #[deny(clippy::missing_trait_methods)]
 impl<P: KeyCensus + ?Sized> KeyCensus for Audited<P> {
     fn keys(&self, cx: &OpContext) -> Result<Vec<KeyName>, ProviderError> {
-        self.look_up(Properties::default(), cx, || self.inner.keys(cx), counted)
+        self.look_up(Properties::default(), cx, || self.inner.keys(cx), |found, about| counted(found, about))
     }
 
     fn deleted(&self, cx: &OpContext) -> Result<Vec<KeyDetails>, ProviderError> {
-        self.look_up(Properties::default(), cx, || self.inner.deleted(cx), counted)
+        self.look_up(Properties::default(), cx, || self.inner.deleted(cx), |found, about| counted(found, about))
     }
 
     fn details(&self, key: &KeyName, cx: &OpContext) -> Result<KeyDetails, ProviderError> {
@@ -212,7 +212,7 @@ impl<P: KeyCensus + ?Sized> KeyCensus for Audited<P> {
     }
 
     fn versions(&self, key: &KeyName, cx: &OpContext) -> Result<Vec<(VersionNumber, KeyVersion)>, ProviderError> {
-        self.look_up(Self::whole(key), cx, || self.inner.versions(key, cx), counted)
+        self.look_up(Self::whole(key), cx, || self.inner.versions(key, cx), |found, about| counted(found, about))
     }
 
     fn backup(&self, key: &KeyName, to: Option<&BackupRecipient>, cx: &OpContext) -> Result<Vec<u8>, ProviderError> {
@@ -363,7 +363,7 @@ fn of_version(version: &KeyVersion, about: Properties) -> Properties {
     Properties { key: Some(Text::new(&version.id)), thumbprint: Some(version.thumbprint), ..about }
 }
 
-fn counted<T>(found: &Vec<T>, about: Properties) -> Properties {
+fn counted<T>(found: &[T], about: Properties) -> Properties {
     Properties { items: u64::try_from(found.len()).ok(), ..about }
 }
 

@@ -43,8 +43,11 @@ impl Drop for Batch {
 /// Events that wait for their batch, and where they go.
 #[derive(Clone, Debug, Default)]
 pub(in crate::provider) struct Queue {
-    waiting: Arc<Mutex<Vec<(Arc<Trail>, Vec<Event>)>>>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
 }
+
+/// Where events go, and the events.
+type Waiting = (Arc<Trail>, Vec<Event>);
 
 impl Queue {
     pub(super) fn add(&self, trail: &Arc<Trail>, events: Vec<Event>) {
