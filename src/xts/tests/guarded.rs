@@ -46,6 +46,48 @@ fn sectors_at_either_edge_touch_nothing_outside() {
     }
 }
 
+/// Longer than any second-level cache: here the kernels prefetch, past the end too.
+#[test]
+fn long_runs_touch_nothing_outside_and_equal_short_ones() {
+    let len = 3 << 20;
+    let mut memory = Guarded::new(len);
+    let key = key_from([0x79; 32]);
+    for backend in Backend::available() {
+        let xts = Xts256::with_backend(&key, backend).expect("available");
+        for sector in [SectorSize::Bytes512, SectorSize::Bytes4096] {
+            let mut pieces = pattern(len);
+            for (piece, offset) in pieces.chunks_mut(64 << 10).zip((0..).step_by(64 << 10)) {
+                xts.encrypt_sectors(sector, offset, piece).expect("aligned");
+            }
+            let data = memory.slice(Edge::Back, len);
+            data.copy_from_slice(&pattern(len));
+            xts.encrypt_sectors(sector, 0, data).expect("aligned");
+            assert!(data == pieces, "{backend}, {sector:?}");
+            xts.decrypt_sectors(sector, 0, data).expect("aligned");
+            assert!(data == pattern(len), "{backend}, {sector:?}");
+        }
+    }
+}
+
+#[test]
+fn the_fused_kernel_touches_nothing_outside() {
+    let mac = SecretBytes::taken_from(vec![0x31; 32]);
+    let Some(fused) = XtsGmac::new(&key_from([0x7a; 32]), &mac).expect("good keys") else { return };
+    let long = 3 << 20;
+    let mut memory = Guarded::new(long);
+    for sector in [SectorSize::Bytes512, SectorSize::Bytes4096] {
+        for len in (0..=40).map(|count| count * sector.bytes()).chain([long]) {
+            for at in [Edge::Front, Edge::Back] {
+                let data = memory.slice(at, len);
+                data.copy_from_slice(&pattern(len));
+                let tag = fused.encrypt_sectors(sector, 1 << 30, &[7; 12], data).expect("aligned");
+                assert!(fused.decrypt_sectors(sector, 1 << 30, &[7; 12], &tag, data).expect("aligned"), "{len} bytes");
+                assert!(data == pattern(len), "{len} bytes of {sector:?}");
+            }
+        }
+    }
+}
+
 /// Where in the usable pages a slice lies.
 #[derive(Clone, Copy)]
 enum Edge {
