@@ -183,7 +183,7 @@ main_job() {
 
 # That the benches run and agree with their peers; and a whole end-to-end run that is too small for its figures to be asserted.
 benches() {
-    cargo test -q --features __peers --benches
+    cargo test -q --features __peers --bench '*'
     echo "ok benches run, and AWS-LC, OpenSSL and xts-mode agree"
     shellcheck benches/*.sh
     cargo build -q --release
