@@ -47,7 +47,7 @@ pub(crate) struct Global {
     /// Use this configured vault only
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) vault: Option<String>,
-    /// Do no more than administrator, backup, recovery or run-time may: a seat-belt, not a boundary
+    /// Act only as administrator, backup, recovery or run-time
     #[arg(long, global = true, value_name = "ROLE")]
     pub(crate) role: Option<Role>,
     /// Print one JSON object
