@@ -1,9 +1,13 @@
-//! AES-256-GCM and AES-256-GMAC (SP 800-38D) by AWS-LC: 12-byte nonces, 16-byte tags.
+//! AES-256-GCM and AES-256-GMAC (SP 800-38D) by AWS-LC, with 12-byte nonces and 16-byte tags; and AES-256 key wrap.
+
+mod kwp;
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
+
+pub(crate) use kwp::{unwrap_key, wrap_key};
 
 use crate::secret::SecretBytes;
 

@@ -4,6 +4,7 @@
 //! headers that no key has authenticated are marked as such: see [`Snapshot::verified`].
 
 mod database;
+mod epochs;
 mod error;
 mod jobs;
 mod scan;
@@ -13,11 +14,12 @@ mod snapshots;
 mod value;
 
 pub use database::Catalog;
+pub use epochs::KnownEpoch;
 pub use error::{CatalogDamage, CatalogError};
 pub use jobs::{ItemState, Job, JobId, JobItem, JobKind, JobState};
-pub use scan::{ScanFailure, ScanFault, ScanReport, find_snapshots};
+pub use scan::{ScanBatch, ScanFailure, ScanFault, ScanReport, find_snapshots};
 pub use sets::{EncryptionSet, SetKey, SetKind, SetLink, SetName, SetNameError};
-pub use snapshot::{Snapshot, WrappedDek};
+pub use snapshot::{EPOCH_ALGORITHM, Snapshot, WrappedDek};
 pub use snapshots::{Coverage, KeyUse, ScannedFolder};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod chunk;
 mod cipher;
 mod control;
+mod epoch;
 mod error;
 mod inspect;
 mod opener;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use chunk::{Chunk, ChunkRecord, Chunks, Geometry, is_zero};
 pub use control::Control;
+pub use epoch::{EpochFolder, EpochKey, EpochRecords, read_epoch};
 pub use error::{Error, ErrorKind};
 pub use inspect::{Description, inspect};
 pub use opener::Opener;
@@ -52,6 +54,7 @@ use crate::random::{Random, SystemRandom};
 pub struct Engine {
     providers: Vec<Arc<dyn KeyProvider>>,
     only: Vec<Thumbprint>,
+    epochs: Vec<Arc<dyn EpochRecords>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     deadline: Duration,
@@ -65,6 +68,7 @@ impl Engine {
         Self {
             providers,
             only: Vec::new(),
+            epochs: Vec::new(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             deadline: Duration::from_secs(120),

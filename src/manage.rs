@@ -3,6 +3,7 @@
 mod audit;
 mod catalog;
 mod config;
+mod epochs;
 mod error;
 mod first_use;
 mod home;

@@ -278,6 +278,17 @@ CREATE TABLE wrapped_deks (
     PRIMARY KEY (snapshot, layer, slot)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX wrapped_deks_thumbprint ON wrapped_deks (thumbprint);
+CREATE INDEX wrapped_deks_epoch ON wrapped_deks (epoch) WHERE epoch IS NOT NULL;
+CREATE TABLE epochs (
+    id BLOB PRIMARY KEY,
+    set_name TEXT COLLATE NOCASE,
+    layer INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    active INTEGER NOT NULL,
+    verified INTEGER NOT NULL,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX epochs_active ON epochs (set_name, layer) WHERE active = 1;
 CREATE TABLE folders (
     path BLOB PRIMARY KEY,
     scanned INTEGER NOT NULL,

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::{Catalog, CatalogError, ScannedFolder, Snapshot};
 use crate::clock::UnixTime;
-use crate::engine::{Control, Error};
+use crate::engine::{Control, Error, read_epoch};
+use crate::format::{EPOCH_SUFFIX, EpochRecord};
 use crate::io::escaped_path;
 
 /// What a scan found.
@@ -16,6 +17,8 @@ use crate::io::escaped_path;
 pub struct ScanReport {
     /// How many snapshots were found and taken in.
     pub found: u64,
+    /// How many epoch records were.
+    pub epochs: u64,
     /// What could not be read: the first thousand.
     pub failures: Vec<ScanFailure>,
     /// How many more there are.
@@ -43,7 +46,7 @@ pub struct ScanFailure {
 pub enum ScanFault {
     /// A folder can't be listed.
     Folder(io::Error),
-    /// A file that is called a snapshot is none that can be read.
+    /// A file that is called a snapshot or an epoch record is none that can be read.
     Snapshot(Box<Error>),
 }
 
@@ -74,7 +77,12 @@ impl Catalog {
     /// [`CatalogError::Io`] when the folder itself is not there; else the catalogue's own.
     pub fn scan(&self, folder: &Path, now: UnixTime, ctl: &Control) -> Result<ScanReport, CatalogError> {
         let folder = folder.canonicalize().map_err(|error| CatalogError::io(folder, error))?;
-        let mut report = find_snapshots(&folder, now, ctl, |batch| self.register(batch))?;
+        let mut report = find_snapshots(&folder, now, ctl, |batch| {
+            for record in &batch.epochs {
+                self.keep_epoch(record, false)?;
+            }
+            self.register(&batch.snapshots)
+        })?;
         if !report.stopped {
             report.gone = self
                 .paths_below(&folder)?
@@ -92,7 +100,16 @@ impl Catalog {
     }
 }
 
-/// Hands every snapshot `*.sobre` at or below `folder` to `keep`, a thousand at a time. Links are not followed, so that nothing is visited
+/// Some of what a scan found.
+#[derive(Debug, Default)]
+pub struct ScanBatch {
+    /// Snapshots.
+    pub snapshots: Vec<Snapshot>,
+    /// Epoch records.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// Hands every snapshot `*.sobre` and every epoch record `*.sobre-epoch` at or below `folder` to `keep`, a thousand at a time. Links are not followed, so that nothing is visited
 /// twice; what can't be read is reported and does not end the search.
 ///
 /// # Errors
@@ -102,10 +119,10 @@ pub fn find_snapshots(
     folder: &Path,
     now: UnixTime,
     ctl: &Control,
-    keep: impl FnMut(&[Snapshot]) -> Result<(), CatalogError>,
+    keep: impl FnMut(&ScanBatch) -> Result<(), CatalogError>,
 ) -> Result<ScanReport, CatalogError> {
     let folder = folder.canonicalize().map_err(|error| CatalogError::io(folder, error))?;
-    let mut scan = Scan { keep, now, batch: Vec::new(), report: ScanReport::default() };
+    let mut scan = Scan { keep, now, batch: ScanBatch::default(), report: ScanReport::default() };
     let mut waiting = vec![folder];
     while let Some(next) = waiting.pop() {
         if ctl.is_cancelled() {
@@ -121,11 +138,11 @@ pub fn find_snapshots(
 struct Scan<K> {
     keep: K,
     now: UnixTime,
-    batch: Vec<Snapshot>,
+    batch: ScanBatch,
     report: ScanReport,
 }
 
-impl<K: FnMut(&[Snapshot]) -> Result<(), CatalogError>> Scan<K> {
+impl<K: FnMut(&ScanBatch) -> Result<(), CatalogError>> Scan<K> {
     fn folder(&mut self, folder: &Path, waiting: &mut Vec<PathBuf>) -> Result<(), CatalogError> {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -160,8 +177,18 @@ impl<K: FnMut(&[Snapshot]) -> Result<(), CatalogError>> Scan<K> {
         } else if named {
             match Snapshot::read(&path, self.now) {
                 Ok(snapshot) => {
-                    self.batch.push(snapshot);
-                    if self.batch.len() >= BATCH {
+                    self.batch.snapshots.push(snapshot);
+                    if self.batch.snapshots.len() >= BATCH {
+                        self.flush()?;
+                    }
+                }
+                Err(error) => self.failed(&path, ScanFault::Snapshot(Box::new(error))),
+            }
+        } else if entry.file_name().as_bytes().ends_with(EPOCH_SUFFIX.as_bytes()) {
+            match read_epoch(&path) {
+                Ok(record) => {
+                    self.batch.epochs.push(record);
+                    if self.batch.epochs.len() >= BATCH {
                         self.flush()?;
                     }
                 }
@@ -173,8 +200,9 @@ impl<K: FnMut(&[Snapshot]) -> Result<(), CatalogError>> Scan<K> {
 
     fn flush(&mut self) -> Result<(), CatalogError> {
         (self.keep)(&self.batch)?;
-        self.report.found += self.batch.len() as u64;
-        self.batch.clear();
+        self.report.found += self.batch.snapshots.len() as u64;
+        self.report.epochs += self.batch.epochs.len() as u64;
+        self.batch = ScanBatch::default();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::{Access, OFlags};
 
 use crate::clock::UnixTime;
 use crate::engine::{Description, Error, inspect};
-use crate::format::{Layer, SnapshotId, Suite};
+use crate::format::{EpochId, Layer, SnapshotId, Suite};
 use crate::key::Thumbprint;
 
 /// What the catalogue knows of one snapshot.
@@ -47,14 +47,14 @@ pub struct WrappedDek {
     pub layer: Layer,
     /// Its place in the layer, from 0: the first one is preferred.
     pub slot: u8,
-    /// The KEK.
+    /// The KEK; under an epoch key what stands in its place: [`epoch`](Self::epoch) says that.
     pub thumbprint: Thumbprint,
     /// Where that key was: a hint; empty without one.
     pub key_id: String,
     /// How it was wrapped; `unknown` for what this version can't unwrap.
     pub algorithm: String,
     /// The epoch key between KEK and DEK, where there is one.
-    pub epoch: Option<[u8; 16]>,
+    pub epoch: Option<EpochId>,
 }
 
 impl Snapshot {
@@ -112,6 +112,9 @@ impl Snapshot {
     }
 }
 
+/// How an epoch key wraps: AES-256 key wrap with padding, by its name in PKCS#11's and JOSE's manner.
+pub const EPOCH_ALGORITHM: &str = "A256KWP";
+
 /// Returns the one path of a file that may be gone: links in the folder's name are followed.
 pub(super) fn located(path: &Path) -> PathBuf {
     let folder = match path.parent() {
@@ -133,8 +136,13 @@ fn deks(description: &Description) -> Vec<WrappedDek> {
                 slot,
                 thumbprint: entry.thumbprint,
                 key_id: entry.locators.first().cloned().unwrap_or_default(),
-                algorithm: entry.usable().map_or(UNKNOWN, |algorithm| algorithm.name()).to_owned(),
-                epoch: None,
+                algorithm: match (entry.usable(), entry.epoch()) {
+                    (Some(algorithm), _) => algorithm.name(),
+                    (None, Some(_)) => EPOCH_ALGORITHM,
+                    (None, None) => UNKNOWN,
+                }
+                .to_owned(),
+                epoch: entry.epoch(),
             });
         }
     }

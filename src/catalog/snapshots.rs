@@ -10,7 +10,7 @@ use crate::catalog::snapshot::located;
 use crate::catalog::value::{Time, Whole, layer_of, number, path_of};
 use crate::catalog::{Catalog, CatalogDamage, CatalogError, Snapshot, WrappedDek};
 use crate::clock::UnixTime;
-use crate::format::{SnapshotId, Suite};
+use crate::format::{EpochId, SnapshotId, Suite};
 use crate::key::Thumbprint;
 
 /// What a key version is needed for.
@@ -97,23 +97,31 @@ impl Catalog {
         })
     }
 
-    /// Returns the snapshots that have a DEK wrapped under this key version, each with all its DEKs.
+    /// Returns the snapshots that have a DEK wrapped under this key version, also through an epoch key, each with all its DEKs.
     ///
     /// # Errors
     ///
     /// As [`register`](Self::register).
     pub fn sealed_with(&self, key: &Thumbprint) -> Result<Vec<Snapshot>, CatalogError> {
+        let epochs = self.epochs()?.into_iter().filter(|known| known.record.keys().any(|known| known == *key));
+        let mut wanted: Vec<Thumbprint> = epochs.map(|known| known.id().in_entry()).collect();
+        wanted.push(*key);
         self.read(|connection| {
-            let mut found = collect(
-                connection,
-                "SELECT * FROM snapshots WHERE row IN (SELECT snapshot FROM wrapped_deks WHERE thumbprint = ?1)
-                 ORDER BY path",
-                [key.as_bytes().as_slice()],
-            )?;
-            let deks = "SELECT * FROM wrapped_deks
-                        WHERE snapshot IN (SELECT snapshot FROM wrapped_deks WHERE thumbprint = ?1)";
-            add_deks(connection, &mut found, deks, [key.as_bytes().as_slice()])?;
-            Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
+            let mut snapshots = Vec::new();
+            for thumbprint in &wanted {
+                let mut found = collect(
+                    connection,
+                    "SELECT * FROM snapshots WHERE row IN (SELECT snapshot FROM wrapped_deks WHERE thumbprint = ?1)",
+                    [thumbprint.as_bytes().as_slice()],
+                )?;
+                let deks = "SELECT * FROM wrapped_deks
+                            WHERE snapshot IN (SELECT snapshot FROM wrapped_deks WHERE thumbprint = ?1)";
+                add_deks(connection, &mut found, deks, [thumbprint.as_bytes().as_slice()])?;
+                snapshots.extend(found.into_iter().map(|(_, snapshot)| snapshot));
+            }
+            snapshots.sort_by(|one, other| one.path.cmp(&other.path));
+            snapshots.dedup_by(|one, other| one.path == other.path);
+            Ok(snapshots)
         })
     }
 
@@ -132,7 +140,7 @@ impl Catalog {
         })
     }
 
-    /// Says of every key version what it is needed for, the most needed first.
+    /// Says of every key version what it is needed for, the most needed first; epoch keys are left out.
     ///
     /// # Errors
     ///
@@ -142,7 +150,7 @@ impl Catalog {
             let mut statement = connection.prepare_cached(
                 "SELECT thumbprint, max(key_id), count(DISTINCT snapshot), min(sealed), max(sealed)
                  FROM wrapped_deks JOIN snapshots ON snapshots.row = wrapped_deks.snapshot
-                 GROUP BY thumbprint ORDER BY 3 DESC, thumbprint",
+                 WHERE epoch IS NULL GROUP BY thumbprint ORDER BY 3 DESC, thumbprint",
             )?;
             let rows = statement.query_map([], |row| {
                 Ok(KeyUse {
@@ -252,7 +260,7 @@ fn insert(connection: &Connection, snapshot: &Snapshot) -> Result<(), Fault> {
             dek.thumbprint.as_bytes().as_slice(),
             dek.key_id,
             dek.algorithm,
-            dek.epoch.as_ref().map(<[u8; 16]>::as_slice),
+            dek.epoch.as_ref().map(|epoch| epoch.as_bytes().as_slice()),
         ])?;
     }
     Ok(())
@@ -296,7 +304,7 @@ fn add_deks(
             thumbprint: Thumbprint::from_bytes(row.get("thumbprint")?),
             key_id: row.get("key_id")?,
             algorithm: row.get("algorithm")?,
-            epoch: row.get("epoch")?,
+            epoch: row.get::<_, Option<[u8; 16]>>("epoch")?.map(EpochId::from_bytes),
         };
         if let Some(snapshot) = by_row.get_mut(&row.get("snapshot")?) {
             snapshot.deks.push(dek);

@@ -229,6 +229,7 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::DeviceInUse { .. } => "unmount it, or seal it as it is with --live",
         Error::Format(error) => match (error.part, error.fault) {
             (Part::Head(_), Fault::Magic) => "is it the right file?",
+            (_, Fault::Kind(_)) => "name a snapshot; epoch records are found by themselves beside it",
             _ if error.is_unsupported() => "use a newer sobre",
             (Part::Snapshot, Fault::Truncated) => {
                 "the end of the file is missing: copy it again from where it came from"
@@ -239,6 +240,10 @@ fn advice_for(error: &Error) -> Option<String> {
         Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => {
             "see 'sobre inspect SNAP' for the keys and 'sobre config show' for the vaults; bring a lost vault back with: \
              sobre vault restore FILE; open with a key in a file with: --key file:PRIV.pem"
+        }
+        Error::EpochMissing { .. } => {
+            "copy that file beside the snapshot: it lies beside every snapshot of its set, in the catalogue, and in the \
+             vault's backup ('sobre vault restore FILE' brings it back)"
         }
         Error::ManifestNeeded => "give the manifest that 'seal --manifest' wrote, or open the snapshot as a file",
         Error::NothingToResume => "seal it without --resume",

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::engine::PolicyError;
-use crate::format::{Fault, FormatError, Layer, Part};
+use crate::format::{EpochId, Fault, FormatError, Layer, Part};
 use crate::io::{CommitError, Escaped, escaped_path};
 use crate::provider::{ProviderError, ProviderErrorKind};
 use crate::random::RandomError;
@@ -39,6 +39,13 @@ pub enum Error {
     },
     /// A chunk's record was handed in twice.
     DuplicateChunk(u64),
+    /// The record of an epoch key is nowhere.
+    EpochMissing {
+        /// The epoch key.
+        id: EpochId,
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
     /// A record, header or manifest belongs to another snapshot.
     Foreign,
     /// The bytes of a snapshot are damaged, forged or not supported.
@@ -151,7 +158,7 @@ impl Error {
             Self::Format(error) if error.is_unsupported() => ErrorKind::Failed,
             Self::Foreign | Self::Format(_) | Self::HeadDamaged { .. } | Self::RootDiffers => ErrorKind::Damaged,
             Self::InFile { source, .. } | Self::PartlyWritten { source, .. } => source.kind(),
-            Self::KeyMissing { .. } => ErrorKind::NotFound,
+            Self::EpochMissing { .. } | Self::KeyMissing { .. } => ErrorKind::NotFound,
             Self::KeyNotWanted { .. } => ErrorKind::WrongKey,
             Self::ManifestNeeded | Self::Range { .. } => ErrorKind::Usage,
             Self::Policy(error) => error.kind(),
@@ -222,6 +229,12 @@ impl fmt::Display for Error {
                 write!(f, "the device has {device} bytes, the disk in the snapshot {disk}")
             }
             Self::DuplicateChunk(chunk) => write!(f, "chunk {chunk} was recorded twice"),
+            Self::EpochMissing { id, looked } => write!(
+                f,
+                "the snapshot is sealed under epoch key {id}, whose record {} is missing; looked for it {}",
+                id.file_name(),
+                if looked.is_empty() { "nowhere".to_owned() } else { format!("at {}", looked.join(" and ")) }
+            ),
             Self::Foreign => f.write_str("a part belongs to another snapshot"),
             Self::Format(error) if matches!((error.part, error.fault), (Part::Head(_), Fault::Magic)) => {
                 f.write_str("not a sobre snapshot")

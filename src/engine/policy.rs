@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::ErrorKind;
-use crate::format::{ChunkSize, LabelError, Labels, Layer, Suite};
-use crate::key::{KeyVersion, WrapRefusal};
+use crate::engine::{EpochKey, ErrorKind};
+use crate::format::{ChunkSize, EpochRecord, LabelError, Labels, Layer, Suite};
+use crate::key::{KeyVersion, Thumbprint, WrapRefusal};
 use crate::provider::KeyProvider;
 use crate::xts::SectorSize;
 
@@ -23,6 +23,8 @@ pub struct WrappingKey {
 pub struct LayerPolicy {
     pub(super) keys: Vec<WrappingKey>,
     pub(super) set: String,
+    /// An epoch key that wraps before them, and its KEK.
+    pub(super) epoch: Option<(Arc<EpochKey>, WrappingKey)>,
 }
 
 impl LayerPolicy {
@@ -41,7 +43,29 @@ impl LayerPolicy {
         if thumbprints.len() != keys.len() {
             return Err(PolicyError::SameKeyTwice);
         }
-        Ok(Self { keys, set: String::new() })
+        Ok(Self { keys, set: String::new(), epoch: None })
+    }
+
+    /// Wraps under `epoch`, and under each of `others` directly. `kek` is the key that must be allowed to wrap: the one behind the epoch key, or
+    /// the one that takes its place in a rotation that is under way. A copy of the epoch key's [`record`](EpochKey::record) must come to lie
+    /// beside the snapshot before the snapshot does.
+    ///
+    /// Whoever learns the epoch key opens every snapshot under it.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::KeyCount`], [`PolicyError::SameKeyTwice`]. Sealing with another layer's epoch key fails with [`PolicyError::ForeignEpoch`].
+    pub fn under_epoch(epoch: Arc<EpochKey>, kek: WrappingKey, others: Vec<WrappingKey>) -> Result<Self, PolicyError> {
+        let count = others.len() + 1;
+        if count > MAX_KEYS {
+            return Err(PolicyError::KeyCount(count));
+        }
+        let mut policy = match others.is_empty() {
+            true => Self { keys: Vec::new(), set: String::new(), epoch: None },
+            false => Self::new(others)?,
+        };
+        policy.epoch = Some((epoch, kek));
+        Ok(policy)
     }
 
     /// Names the encryption set that chose the keys, in at most 128 bytes.
@@ -59,7 +83,14 @@ impl LayerPolicy {
 
     /// Whether any key is a customer's.
     pub(super) fn customer(&self) -> bool {
-        self.keys.iter().any(|key| key.version.customer)
+        let epoch = self.epoch.as_ref().is_some_and(|(epoch, _)| epoch.customer());
+        epoch || self.keys.iter().any(|key| key.version.customer)
+    }
+
+    /// Returns what will stand as thumbprints in the entries.
+    pub(super) fn thumbprints(&self) -> Vec<Thumbprint> {
+        let epoch = self.epoch.iter().map(|(epoch, _)| epoch.id().in_entry());
+        epoch.chain(self.keys.iter().map(|key| key.version.thumbprint)).collect()
     }
 }
 
@@ -120,6 +151,16 @@ impl SealPolicy {
         self
     }
 
+    /// Returns what will stand as thumbprints in the wrapped DEKs: those of KEKs, and the names of epoch keys.
+    pub fn thumbprints(&self) -> Vec<Thumbprint> {
+        self.layers.iter().flat_map(|(_, keys)| keys.thumbprints()).collect()
+    }
+
+    /// Returns the records of the epoch keys that will wrap: copies of them belong beside the snapshot, before it is there.
+    pub fn epochs(&self) -> impl Iterator<Item = &EpochRecord> {
+        self.layers.iter().filter_map(|(_, keys)| Some(keys.epoch.as_ref()?.0.record()))
+    }
+
     /// Adds a public label.
     ///
     /// # Errors
@@ -146,6 +187,8 @@ pub enum PolicyError {
     },
     /// More than 8 keys, or none.
     KeyCount(usize),
+    /// An epoch key is another layer's.
+    ForeignEpoch,
     /// A key may not wrap.
     KeyRefused {
         /// Its id.
@@ -182,7 +225,7 @@ impl PolicyError {
             | Self::SameKeyTwice
             | Self::SetName
             | Self::SuiteLayers(_) => ErrorKind::Usage,
-            Self::DiskLength { .. } | Self::LastKey | Self::TooManySessions => ErrorKind::Failed,
+            Self::DiskLength { .. } | Self::ForeignEpoch | Self::LastKey | Self::TooManySessions => ErrorKind::Failed,
         }
     }
 }
@@ -195,6 +238,7 @@ impl fmt::Display for PolicyError {
                 f.write_str("a disk sealed for a customer's key never goes back to a platform key")
             }
             Self::DiskLength { len, why } => write!(f, "a disk of {len} bytes can't be sealed like this: {why}"),
+            Self::ForeignEpoch => f.write_str("the epoch key is another layer's"),
             Self::KeyCount(count) => write!(f, "a layer has 1 to {MAX_KEYS} keys, not {count}"),
             Self::KeyRefused { key, refusal } => write!(f, "key {} may not seal: {refusal}", Escaped(key)),
             Self::Label(error) => error.fmt(f),

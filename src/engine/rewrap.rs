@@ -7,11 +7,12 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::engine::error::AtFile;
-use crate::engine::unlock::{Heads, Unlocked};
+use crate::engine::unlock::Heads;
 use crate::engine::{Control, Engine, Error, LayerPolicy, PolicyError, WrappingKey};
 use crate::format::{Entry, Fault, HEAD_LEN, Head, Layer, Part, Section};
 use crate::io::read_exact_at;
 use crate::key::Thumbprint;
+use crate::secret::SecretBytes;
 
 /// What shall change about a layer's wrapped keys.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ impl Engine {
             Err(TryLockError::WouldBlock) => return Err(crate::io::CommitError::Busy(path.to_owned()).into()),
             Err(TryLockError::Error(error)) => return Err(Error::Io(error).at(path)),
         }
-        self.rewrap_locked(&file, layer, change).at(path)
+        self.beside(path).rewrap_locked(&file, layer, change).at(path)
     }
 
     /// Rewraps many snapshots on the threads of the current rayon pool, and hands each one's result to `each`, with its place in `paths`,
@@ -101,30 +102,17 @@ impl Engine {
             changed,
             keys: section.entries.iter().map(|entry| entry.thumbprint).collect(),
         };
-        if matches!(change, Change::Repair) || is_done(section, change) {
-            let both = heads.agree();
-            if !both {
-                write_head(file, 1 - *number, head)?;
+        let (secret, keys) = unlocked.layers.first().ok_or_else(missing)?;
+        let updated = match self.changed(section, secret.blob(), change)? {
+            Changed::Nothing => {
+                let both = heads.agree();
+                if !both {
+                    write_head(file, 1 - *number, head)?;
+                }
+                return Ok(report(section, !both));
             }
-            return Ok(report(section, !both));
-        }
-        let (entries, set) = self.changed_entries(section, &unlocked, change)?;
-        let generation = section.generation.checked_add(1).ok_or_else(|| {
-            Error::damaged(
-                Part::Section(layer.number()),
-                Fault::Range { field: "generation", value: section.generation },
-            )
-        })?;
-        let updated = Section {
-            layer,
-            customer: section.customer || customer_of(change),
-            generation,
-            updated: self.clock.now(),
-            set,
-            source: section.source.clone(),
-            entries,
+            Changed::Section(updated) => *updated,
         };
-        let (_, keys) = unlocked.layers.first().ok_or_else(missing)?;
         let bytes = updated.seal(&keys.envelope);
         let report = report(&updated, true);
         let fresh = Head { header: head.header.clone(), envelope: head.envelope.replacing(updated, bytes)? };
@@ -137,16 +125,36 @@ impl Engine {
         Ok(report)
     }
 
+    /// Makes the section that a change asks for; its MAC is still to be made.
+    pub(super) fn changed(&self, section: &Section, blob: &SecretBytes, change: &Change) -> Result<Changed, Error> {
+        if matches!(change, Change::Repair) || is_done(section, change) {
+            return Ok(Changed::Nothing);
+        }
+        let (entries, set) = self.changed_entries(section, blob, change)?;
+        let generation = section.generation.checked_add(1).ok_or_else(|| {
+            Error::damaged(
+                Part::Section(section.layer.number()),
+                Fault::Range { field: "generation", value: section.generation },
+            )
+        })?;
+        Ok(Changed::Section(Box::new(Section {
+            layer: section.layer,
+            customer: section.customer || customer_of(change),
+            generation,
+            updated: self.clock.now(),
+            set,
+            source: section.source.clone(),
+            entries,
+        })))
+    }
+
     fn changed_entries(
         &self,
         section: &Section,
-        unlocked: &Unlocked,
+        blob: &SecretBytes,
         change: &Change,
     ) -> Result<(Vec<Entry>, String), Error> {
-        let (secret, _) = unlocked
-            .layers
-            .first()
-            .ok_or_else(|| Error::damaged(Part::Section(section.layer.number()), Fault::Truncated))?;
+        let wrapped = |key: &WrappingKey| self.wrap_under_keys(std::slice::from_ref(key), blob);
         match change {
             Change::Add(key) => {
                 check_owner(section, key)?;
@@ -157,7 +165,7 @@ impl Engine {
                 if entries.len() >= usize::from(crate::format::MAX_ENTRIES) {
                     return Err(PolicyError::KeyCount(entries.len() + 1).into());
                 }
-                entries.extend(self.wrap(&LayerPolicy::new(vec![key.clone()])?, secret)?);
+                entries.extend(wrapped(key)?);
                 Ok((entries, section.set.clone()))
             }
             Change::Remove(thumbprint) => {
@@ -178,8 +186,7 @@ impl Engine {
                 let mut entries: Vec<Entry> = section.entries.iter().filter(|entry| !goes(entry)).cloned().collect();
                 if !entries.iter().any(|entry| entry.thumbprint == to.version.thumbprint) {
                     // The preference stays: nothing before the first that goes has gone.
-                    let fresh = self.wrap(&LayerPolicy::new(vec![to.clone()])?, secret)?;
-                    entries.splice(place..place, fresh);
+                    entries.splice(place..place, wrapped(to)?);
                 }
                 Ok((entries, section.set.clone()))
             }
@@ -187,11 +194,19 @@ impl Engine {
                 for key in &keys.keys {
                     check_owner(section, key)?;
                 }
-                Ok((self.wrap(keys, secret)?, keys.set.clone()))
+                Ok((self.wrap(keys, section.layer, blob)?, keys.set.clone()))
             }
             Change::Repair => Ok((section.entries.clone(), section.set.clone())),
         }
     }
+}
+
+/// What a change makes of a section.
+pub(super) enum Changed {
+    /// It is as asked for already.
+    Nothing,
+    /// The section as it shall be.
+    Section(Box<Section>),
 }
 
 /// Whether a key has taken the place of the others already.

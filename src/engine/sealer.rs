@@ -3,10 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::aead::NONCE_LEN;
+use crate::clock::UnixTime;
 use crate::engine::chunk::chunk_of;
 use crate::engine::cipher::ChunkCipher;
 use crate::engine::unlock::Heads;
-use crate::engine::{Chunk, ChunkRecord, Chunks, Engine, Error, Geometry, LayerPolicy, PolicyError, SealPolicy};
+use crate::engine::{
+    Chunk, ChunkRecord, Chunks, Engine, Error, Geometry, LayerPolicy, PolicyError, SealPolicy, WrappingKey,
+};
 use crate::format::{
     Entry, Envelope, FOOTER_LEN, Footer, Head, Header, HeaderHash, Index, KeyOrigin, Keys, Layer, LayerKeys,
     LayerSecret, MAX_CHUNKS, Page, RECORDS_PER_PAGE, Record, Section, Shape, SnapshotId, Suite,
@@ -272,7 +275,7 @@ impl Engine {
                 updated: now,
                 set: keys.set.clone(),
                 source: source.filter(|_| *layer == Layer::Inner).map_or(Vec::new(), |hash| hash.to_vec()),
-                entries: self.wrap(keys, &secret)?,
+                entries: self.wrap(keys, *layer, secret.blob())?,
             };
             let bytes = section.seal(&layer_keys.envelope);
             sections.push((section, bytes));
@@ -319,14 +322,27 @@ impl Engine {
     }
 
     /// Wraps a layer's secret under each of its keys.
-    pub(super) fn wrap(&self, keys: &LayerPolicy, secret: &LayerSecret) -> Result<Vec<Entry>, Error> {
-        let cx = self.context();
-        let mut entries = Vec::with_capacity(keys.keys.len());
-        for key in &keys.keys {
-            if let Err(refusal) = key.version.may_wrap(cx.now()) {
-                return Err(PolicyError::KeyRefused { key: key.version.id.clone(), refusal }.into());
+    pub(super) fn wrap(&self, keys: &LayerPolicy, layer: Layer, blob: &SecretBytes) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        if let Some((epoch, kek)) = &keys.epoch {
+            // An expired key seals nothing, not through an epoch key either.
+            may_wrap(kek, self.clock.now())?;
+            if epoch.layer() != layer {
+                return Err(PolicyError::ForeignEpoch.into());
             }
-            let wrapped = key.provider.wrap_key(&key.version, secret.blob(), &cx)?;
+            entries.push(epoch.wrap(blob)?);
+        }
+        entries.extend(self.wrap_under_keys(&keys.keys, blob)?);
+        Ok(entries)
+    }
+
+    /// Wraps a secret under KEKs.
+    pub(super) fn wrap_under_keys(&self, keys: &[WrappingKey], blob: &SecretBytes) -> Result<Vec<Entry>, Error> {
+        let cx = self.context();
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            may_wrap(key, cx.now())?;
+            let wrapped = key.provider.wrap_key(&key.version, blob, &cx)?;
             entries.push(Entry::new(wrapped.algorithm, wrapped.thumbprint, wrapped.id, wrapped.ciphertext));
         }
         Ok(entries)
@@ -425,6 +441,11 @@ impl<'a> Body<'a> {
             index,
         })
     }
+}
+
+fn may_wrap(key: &WrappingKey, now: UnixTime) -> Result<(), PolicyError> {
+    let refused = |refusal| PolicyError::KeyRefused { key: key.version.id.clone(), refusal };
+    key.version.may_wrap(now).map_err(refused)
 }
 
 fn shape_for_policy(header: &Header, len: u64) -> Result<Shape, Error> {

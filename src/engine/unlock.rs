@@ -3,14 +3,20 @@
 use std::fmt;
 
 use crate::engine::{Engine, Error};
-use crate::format::{Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section};
+use crate::format::{
+    Entry, EpochId, Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section,
+};
 use crate::io::{ReadAt, read_exact_at};
+use crate::oaep::WrapAlgorithm;
 use crate::provider::{ProviderErrorKind, WrappedKey};
+use crate::secret::SecretBytes;
 
 /// Something that did not stop an operation but should be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
+    /// The record of an epoch key is missing or damaged beside the snapshot; a copy from elsewhere served.
+    EpochRecordAway(EpochId),
     /// One head is damaged; the other one served.
     HeadDamaged {
         /// 0 for head A, 1 for head B.
@@ -23,6 +29,12 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::EpochRecordAway(id) => write!(
+                f,
+                "{} beside it is missing or can't be used, a copy from elsewhere served; put it back with: \
+                 sobre set rotate SET --resume",
+                id.file_name()
+            ),
             Self::HeadDamaged { head } => write!(
                 f,
                 "head {} is damaged, the other one served; mend it with: sobre rewrap --repair",
@@ -142,9 +154,11 @@ impl Engine {
     pub(super) fn unlock(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
         let mut first_error = None;
         for (number, head) in &heads.usable {
-            match self.unlock_head(head, &heads.hash, layers) {
+            let mut away = Vec::new();
+            match self.unlock_head(head, &heads.hash, layers, &mut away) {
                 Ok(layers) => {
                     let mut warnings = heads.warnings.clone();
+                    warnings.append(&mut away);
                     // Who has only the old key of an unfinished rewrap needs the older head: nothing is damaged.
                     let older = matches!(first_error, Some(Error::KeyMissing { .. } | Error::KeyNotWanted { .. }))
                         && warnings.contains(&Warning::RewrapUnfinished);
@@ -173,10 +187,10 @@ impl Engine {
         head: &Head,
         hash: &HeaderHash,
         layers: &[Layer],
+        warnings: &mut Vec<Warning>,
     ) -> Result<Vec<(LayerSecret, LayerKeys)>, Error> {
         if !self.only.is_empty() {
-            let named = |section: &Section| section.entries.iter().any(|entry| self.only.contains(&entry.thumbprint));
-            if !head.envelope.sections().any(named) {
+            if !head.envelope.sections().any(|section| self.names(section)) {
                 let wanted = head.envelope.sections().flat_map(wanted_keys).collect();
                 return Err(Error::KeyNotWanted { wanted });
             }
@@ -185,7 +199,7 @@ impl Engine {
         for &layer in layers {
             let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
             let (section, bytes) = head.envelope.section(layer).ok_or_else(missing)?;
-            let blob = self.unwrap(section)?;
+            let blob = self.unwrap(section, layer, warnings)?;
             let secret = LayerSecret::from_blob(layer, hash, blob)?;
             let keys = LayerKeys::derive(&secret, hash);
             section.clone().authenticate(bytes, &keys.envelope)?;
@@ -194,43 +208,127 @@ impl Engine {
         Ok(opened)
     }
 
-    /// Unwraps a section's secret with the first of its keys that a vault holds, or with the one that the operator named.
-    fn unwrap(&self, section: &Section) -> Result<crate::secret::SecretBytes, Error> {
-        let cx = self.context();
-        let overridden = section.entries.iter().any(|entry| self.only.contains(&entry.thumbprint));
+    /// Unwraps a section's secret with the first of its keys that a vault holds, or with the one that the operator named; through an epoch
+    /// key where there is one.
+    fn unwrap(&self, section: &Section, layer: Layer, warnings: &mut Vec<Warning>) -> Result<SecretBytes, Error> {
+        let overridden = self.names(section);
+        let mut nearest = None;
         for entry in &section.entries {
-            let Some(algorithm) = entry.usable() else { continue };
-            if overridden && !self.only.contains(&entry.thumbprint) {
-                continue;
-            }
-            for provider in &self.providers {
-                let version = match provider.find(&entry.thumbprint, &cx) {
-                    Ok(version) => version,
-                    Err(error) if error.kind == ProviderErrorKind::NotFound => continue,
-                    Err(error) => return Err(error.into()),
-                };
-                let wrapped = WrappedKey {
-                    thumbprint: entry.thumbprint,
-                    id: version.id,
-                    algorithm,
-                    ciphertext: entry.ciphertext.clone(),
-                };
-                match provider.unwrap_key(&wrapped, &cx) {
-                    Ok(secret) => return Ok(secret),
-                    Err(error) => return Err(error.into()),
+            if let Some(algorithm) = entry.usable() {
+                if overridden && !self.only.contains(&entry.thumbprint) {
+                    continue;
+                }
+                if let Some(secret) = self.unwrap_entry(entry, algorithm)? {
+                    return Ok(secret);
+                }
+            } else if let Some(id) = entry.epoch() {
+                match self.unwrap_with_copies(&id, layer, &entry.ciphertext, overridden) {
+                    Ok((secret, nearest)) => {
+                        if !nearest {
+                            warnings.push(Warning::EpochRecordAway(id));
+                        }
+                        return Ok(secret);
+                    }
+                    Err(error) if could_be_damage(&error) => drop(nearest.get_or_insert(error)),
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Err(Error::KeyMissing {
+        Err(nearest.unwrap_or_else(|| self.key_missing(section)))
+    }
+
+    /// Unwraps through an epoch key. The nearest copy of its record counts; others serve where that is missing or damaged, or for keys that
+    /// are not at hand. Says whether it was the nearest place that had it.
+    fn unwrap_with_copies(
+        &self,
+        id: &EpochId,
+        layer: Layer,
+        wrapped: &[u8],
+        overridden: bool,
+    ) -> Result<(SecretBytes, bool), Error> {
+        let mut nearest = None;
+        for (place, copy) in self.epoch_copies(id) {
+            let unwrapped = copy.and_then(|record| {
+                if overridden && !record.keys().any(|key| self.only.contains(&key)) {
+                    let wanted = record.section().into_iter().flat_map(|(section, _)| wanted_keys(section)).collect();
+                    return Err(Error::KeyNotWanted { wanted });
+                }
+                self.unwrap_under_epoch(record, layer, wrapped)
+            });
+            match unwrapped {
+                Ok(secret) => return Ok((secret, place == 0)),
+                Err(error) if could_be_damage(&error) => drop(nearest.get_or_insert(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(nearest.unwrap_or_else(|| self.epoch_missing(*id)))
+    }
+
+    /// Unwraps what a section holds under KEKs only.
+    pub(super) fn unwrap_direct(&self, section: &Section) -> Result<SecretBytes, Error> {
+        let usable = || section.entries.iter().filter_map(|entry| Some((entry, entry.usable()?)));
+        let overridden = usable().any(|(entry, _)| self.only.contains(&entry.thumbprint));
+        for (entry, algorithm) in usable() {
+            if overridden && !self.only.contains(&entry.thumbprint) {
+                continue;
+            }
+            if let Some(secret) = self.unwrap_entry(entry, algorithm)? {
+                return Ok(secret);
+            }
+        }
+        Err(self.key_missing(section))
+    }
+
+    /// Unwraps with the first vault that holds the key; `None` when none does.
+    fn unwrap_entry(&self, entry: &Entry, algorithm: WrapAlgorithm) -> Result<Option<SecretBytes>, Error> {
+        let cx = self.context();
+        for provider in &self.providers {
+            let version = match provider.find(&entry.thumbprint, &cx) {
+                Ok(version) => version,
+                Err(error) if error.kind == ProviderErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let wrapped = WrappedKey {
+                thumbprint: entry.thumbprint,
+                id: version.id,
+                algorithm,
+                ciphertext: entry.ciphertext.clone(),
+            };
+            return Ok(Some(provider.unwrap_key(&wrapped, &cx)?));
+        }
+        Ok(None)
+    }
+
+    /// Whether the operator named a key of this section, itself or behind an epoch key.
+    fn names(&self, section: &Section) -> bool {
+        if self.only.is_empty() {
+            return false;
+        }
+        let behind = |id: EpochId| {
+            self.epoch_copies(&id)
+                .filter_map(|(_, copy)| copy.ok())
+                .any(|record| record.keys().any(|key| self.only.contains(&key)))
+        };
+        section.entries.iter().any(|entry| match entry.epoch() {
+            Some(id) => behind(id),
+            None => self.only.contains(&entry.thumbprint),
+        })
+    }
+
+    fn key_missing(&self, section: &Section) -> Error {
+        Error::KeyMissing {
             layer: section.layer,
             wanted: wanted_keys(section).collect(),
             searched: self.providers.iter().map(|provider| provider.name().to_string()).collect(),
-        })
+        }
     }
 }
 
 fn wanted_keys(section: &Section) -> impl Iterator<Item = String> {
     section.entries.iter().map(|entry| {
+        if let Some(id) = entry.epoch() {
+            return format!("epoch key {id}");
+        }
         let short = entry.thumbprint.short();
         entry.locators.first().map_or(format!("jkt:{short}"), |locator| format!("{locator} (jkt:{short})"))
     })
@@ -239,7 +337,8 @@ fn wanted_keys(section: &Section) -> impl Iterator<Item = String> {
 fn could_be_damage(error: &Error) -> bool {
     match error {
         // An interrupted rewrap to another key leaves the older wrapper in one head.
-        Error::Format(_) | Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => true,
+        Error::EpochMissing { .. } | Error::Format(_) | Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => true,
+        Error::InFile { source, .. } => could_be_damage(source),
         Error::Provider(error) => error.kind == ProviderErrorKind::UnwrapFailed,
         _ => false,
     }

@@ -24,6 +24,8 @@ pub struct Verdict {
     pub root: [u8; 32],
     /// Whether it was proved against tampering, as against damage only.
     pub authentic: bool,
+    /// What was noticed.
+    pub warnings: Vec<Warning>,
 }
 
 impl Engine {
@@ -52,7 +54,8 @@ impl Engine {
             return Err(Error::HeadDamaged { head: faulty_head(&opened.warnings, older) });
         }
         let root = opened.footer.root;
-        Ok(Verdict { header: opened.header, disk_len: shape.disk_len, stored, root, authentic: true })
+        let warnings = opened.warnings;
+        Ok(Verdict { header: opened.header, disk_len: shape.disk_len, stored, root, authentic: true, warnings })
     }
 }
 
@@ -99,6 +102,7 @@ pub fn verify_keyless<R: ReadAt>(
         stored,
         root: footer.root,
         authentic: hashed && root.is_some(),
+        warnings: heads.warnings,
     })
 }
 
@@ -106,7 +110,7 @@ pub fn verify_keyless<R: ReadAt>(
 fn faulty_head(warnings: &[Warning], older: u8) -> u8 {
     let damaged = warnings.iter().find_map(|warning| match warning {
         Warning::HeadDamaged { head } => Some(*head),
-        Warning::RewrapUnfinished => None,
+        Warning::EpochRecordAway(_) | Warning::RewrapUnfinished => None,
     });
     damaged.unwrap_or(older)
 }

@@ -2,7 +2,7 @@
 
 use crate::format::blob::Layer;
 use crate::format::wire::{Fields, len_u32};
-use crate::format::{Fault, FormatError, Part, Section, Suite};
+use crate::format::{Fault, FormatError, Part, Section};
 
 /// Length of the envelope in bytes.
 pub(super) const ENVELOPE_LEN: usize = 31712;
@@ -73,7 +73,7 @@ impl Envelope {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8], suite: Suite) -> Result<Self, FormatError> {
+    pub(super) fn decode(bytes: &[u8], layers: &[Layer]) -> Result<Self, FormatError> {
         let mut fields = Fields::new(Part::Envelope, bytes);
         fields.magic(MAGIC)?;
         let len = fields.u32()?;
@@ -86,7 +86,7 @@ impl Envelope {
         let fill = fields.rest().len();
         Fields::new(Part::Envelope, bytes.get(used..).unwrap_or_default()).zeros(fill)?;
         let mut sections = Vec::new();
-        for &layer in Layer::of(suite) {
+        for &layer in layers {
             let section_len = inside.u32()?;
             let body_len = usize::try_from(section_len)
                 .ok()

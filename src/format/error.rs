@@ -14,7 +14,7 @@ pub struct FormatError {
 impl FormatError {
     /// Whether the bytes are well-formed but ask for something that this version can't do, as against damaged or forged.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.fault, Fault::Unsupported { .. })
+        matches!(self.fault, Fault::Kind(_) | Fault::Unsupported { .. })
     }
 }
 
@@ -28,6 +28,8 @@ pub enum Part {
     Chunk(u64),
     /// The mutable part of a head.
     Envelope,
+    /// An epoch record, or what a KEK wraps of one.
+    Epoch,
     /// The last 192 bytes.
     Footer,
     /// Head A (0) or B (1), or a sidecar (0).
@@ -64,6 +66,8 @@ pub enum Fault {
     Differs,
     /// Equal halves of an XTS key.
     EqualHalves,
+    /// It is something else of ours.
+    Kind(&'static str),
     /// The number of bytes is not what it must be.
     Length {
         /// Bytes there are.
@@ -105,6 +109,7 @@ impl fmt::Display for Part {
             Self::Blob(layer) => write!(f, "the wrapped key of layer {layer}"),
             Self::Chunk(chunk) => write!(f, "chunk {chunk}"),
             Self::Envelope => f.write_str("the envelope"),
+            Self::Epoch => f.write_str("the epoch record"),
             Self::Footer => f.write_str("the footer"),
             Self::Head(0) => f.write_str("head A"),
             Self::Head(_) => f.write_str("head B"),
@@ -129,6 +134,7 @@ impl fmt::Display for FormatError {
             Fault::Duplicate(what) => write!(f, "{part} has the same {what} twice"),
             Fault::EqualHalves => write!(f, "{part} holds an XTS key with equal halves"),
             Fault::Foreign => write!(f, "{part} belongs to another snapshot or place"),
+            Fault::Kind(kind) => write!(f, "{part} is that of {kind}, which can't serve here"),
             Fault::Length { found, expected } => write!(f, "{part} has {found} bytes where {expected} are due"),
             Fault::Mac => write!(f, "{part} is damaged or forged: its MAC does not match"),
             Fault::Magic => write!(f, "{part} does not begin as it must"),

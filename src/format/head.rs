@@ -2,7 +2,7 @@
 
 use crate::format::envelope::ENVELOPE_LEN;
 use crate::format::header::MAGIC;
-use crate::format::{Envelope, Fault, FormatError, HEADER_LEN, Header, Part};
+use crate::format::{Envelope, Fault, FormatError, HEADER_LEN, Header, Layer, Part};
 use crate::kdf;
 
 /// Length of a head in bytes.
@@ -20,11 +20,7 @@ pub struct Head {
 impl Head {
     /// Encodes the head.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.header.encode().to_vec();
-        bytes.extend_from_slice(&self.envelope.encode());
-        let check = kdf::sha256(&[&bytes]);
-        bytes.extend_from_slice(&check);
-        bytes
+        frame(&self.header.encode(), &self.envelope)
     }
 
     /// Parses head `number` (0 is A, 1 is B).
@@ -35,26 +31,37 @@ impl Head {
     ///
     /// [`FormatError`] with the first thing that is wrong.
     pub fn decode(bytes: &[u8], number: u8) -> Result<Self, FormatError> {
-        let error = |fault| FormatError { part: Part::Head(number), fault };
-        // A short file that begins otherwise was never a snapshot.
-        if bytes.iter().zip(MAGIC).any(|(found, expected)| found != expected) {
-            return Err(error(Fault::Magic));
-        }
-        let fixed: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(error(Fault::Truncated))?;
-        let Some((body, check)) = bytes.get(..HEAD_LEN).and_then(|head| head.split_last_chunk::<CHECK_LEN>()) else {
-            return Err(error(Fault::Truncated));
-        };
-        if kdf::sha256(&[body]) != *check {
-            // A file that was never a snapshot is not a damaged one.
-            return Err(match Header::decode(fixed) {
-                Err(FormatError { fault: Fault::Magic, .. }) => error(Fault::Magic),
-                _ => error(Fault::Check),
-            });
-        }
+        let (fixed, envelope) = whole(bytes, Part::Head(number))?;
         let header = Header::decode(fixed)?;
-        let envelope = Envelope::decode(body.get(HEADER_LEN..).unwrap_or_default(), header.suite)?;
+        let envelope = Envelope::decode(envelope, Layer::of(header.suite))?;
         Ok(Self { header, envelope })
     }
+}
+
+/// Puts a head together.
+pub(super) fn frame(fixed: &[u8; HEADER_LEN], envelope: &Envelope) -> Vec<u8> {
+    let mut bytes = fixed.to_vec();
+    bytes.extend_from_slice(&envelope.encode());
+    let check = kdf::sha256(&[&bytes]);
+    bytes.extend_from_slice(&check);
+    bytes
+}
+
+/// Returns FIXED and ENVELOPE of a head whose magic and check hash hold.
+pub(super) fn whole(bytes: &[u8], part: Part) -> Result<(&[u8; HEADER_LEN], &[u8]), FormatError> {
+    let error = |fault| FormatError { part, fault };
+    // A short file that begins otherwise was never one of ours.
+    if bytes.iter().zip(MAGIC).any(|(found, expected)| found != expected) {
+        return Err(error(Fault::Magic));
+    }
+    let fixed: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(error(Fault::Truncated))?;
+    let Some((body, check)) = bytes.get(..HEAD_LEN).and_then(|head| head.split_last_chunk::<CHECK_LEN>()) else {
+        return Err(error(Fault::Truncated));
+    };
+    if kdf::sha256(&[body]) != *check {
+        return Err(error(Fault::Check));
+    }
+    Ok((fixed, body.get(HEADER_LEN..).unwrap_or_default()))
 }
 
 const CHECK_LEN: usize = 32;

@@ -85,6 +85,9 @@ impl Header {
             return Err(fields.error(Fault::Unsupported { field: "version", value: version.into() }));
         }
         let kind = fields.u8()?;
+        if kind == KIND_EPOCH {
+            return Err(fields.error(Fault::Kind("an epoch key")));
+        }
         if kind != KIND_SNAPSHOT {
             return Err(fields.error(Fault::Unsupported { field: "kind", value: kind.into() }));
         }
@@ -279,13 +282,14 @@ impl KeyOrigin {
     }
 }
 
-fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+pub(super) fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 pub(super) const MAGIC: &[u8; 8] = b"\x89SOBRE\r\n";
-const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 1;
 const KIND_SNAPSHOT: u8 = 1;
+pub(super) const KIND_EPOCH: u8 = 3;
 const CRITICAL_AT: usize = 16;
 /// base_id and base.
 const BASE_LEN: usize = 16 + 32;

@@ -3,7 +3,7 @@
 use crate::clock::UnixTime;
 use crate::format::blob::Layer;
 use crate::format::wire::{Fields, len_u16, len_u32};
-use crate::format::{Authenticated, Fault, FormatError, Part};
+use crate::format::{Authenticated, EpochId, Fault, FormatError, Part};
 use crate::kdf;
 use crate::key::Thumbprint;
 use crate::oaep::WrapAlgorithm;
@@ -28,18 +28,18 @@ pub struct Section {
     pub entries: Vec<Entry>,
 }
 
-/// A layer's secret wrapped under one KEK.
+/// A layer's secret wrapped under one KEK or epoch key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What wrapped it, as it stands in the file; 1 is a KEK.
+    /// What wrapped it, as it stands in the file; 1 is a KEK, 2 an epoch key.
     pub kind: u8,
-    /// How it was wrapped; `None` for an algorithm that this version does not know.
+    /// How a KEK wrapped it; `None` for an epoch key, and for an algorithm that this version does not know.
     pub algorithm: Option<WrapAlgorithm>,
     /// The code of the algorithm, as it stands in the file.
     pub algorithm_code: u16,
-    /// The code of the thumbprint's algorithm; 1 is RFC 7638 with SHA-256.
+    /// The code of the thumbprint's algorithm; 1 is RFC 7638 with SHA-256, 2 an epoch key's id.
     pub thumbprint_code: u8,
-    /// The KEK.
+    /// The KEK; or the id of the epoch key, and zeros.
     pub thumbprint: Thumbprint,
     /// Versioned key ids: hints that select among configured vaults.
     pub locators: Vec<String>,
@@ -66,7 +66,28 @@ impl Entry {
         }
     }
 
-    /// Whether this version can use the entry.
+    /// Makes an entry for an epoch key that has wrapped.
+    pub fn under_epoch(epoch: &EpochId, ciphertext: Vec<u8>) -> Self {
+        Self {
+            kind: ENTRY_EPOCH,
+            algorithm: None,
+            algorithm_code: ALG_AES_256_KWP,
+            thumbprint_code: THUMBPRINT_EPOCH,
+            thumbprint: epoch.in_entry(),
+            locators: Vec::new(),
+            ciphertext,
+        }
+    }
+
+    /// Returns the epoch key that wrapped it, where this version can use the entry.
+    pub fn epoch(&self) -> Option<EpochId> {
+        let known = self.kind == ENTRY_EPOCH
+            && self.algorithm_code == ALG_AES_256_KWP
+            && self.thumbprint_code == THUMBPRINT_EPOCH;
+        EpochId::from_entry(&self.thumbprint).filter(|_| known)
+    }
+
+    /// How a KEK wrapped it, where one has and this version can use the entry.
     pub fn usable(&self) -> Option<WrapAlgorithm> {
         self.algorithm.filter(|_| self.kind == ENTRY_KEK && self.thumbprint_code == THUMBPRINT_RFC7638)
     }
@@ -209,6 +230,9 @@ const MAX_LOCATOR: usize = 512;
 const MAX_CIPHERTEXT: usize = 4096;
 const MAC_LEN: usize = 32;
 const ENTRY_KEK: u8 = 1;
+const ENTRY_EPOCH: u8 = 2;
 const ALG_OAEP_256: u16 = 1;
 const ALG_OAEP: u16 = 2;
+const ALG_AES_256_KWP: u16 = 3;
 const THUMBPRINT_RFC7638: u8 = 1;
+const THUMBPRINT_EPOCH: u8 = 2;

@@ -86,7 +86,7 @@ impl Home {
         let about = Properties { vault: only, items: u64::try_from(vaults.len()).ok(), ..Properties::default() };
         self.recorded(Operation::VaultBackup, &about, || {
             let vaults: Vec<_> = vaults.iter().map(|vault| vault.unrecorded()).collect();
-            Ok(write_backup(&vaults, to, file, replace, &self.context())?)
+            Ok(write_backup(&vaults, self.epochs_in(&vaults)?, to, file, replace, &self.context())?)
         })
     }
 }

@@ -59,6 +59,9 @@ impl Home {
                 let aside = Catalog::set_aside(&path)?;
                 let catalog = self.catalog_or_new()?;
                 let sets = Catalog::salvage_sets(&aside);
+                for record in Catalog::salvage_epochs(&aside) {
+                    catalog.keep_epoch(&record, false)?;
+                }
                 // What the snapshots don't say would otherwise be gone with it.
                 for set in sets.iter().flatten() {
                     catalog.create_set(set)?;
@@ -69,9 +72,10 @@ impl Home {
         }
     }
 
-    /// Takes a snapshot that was just sealed under `keys` into the catalogue; `false` when there is no home to keep one in.
+    /// Takes a snapshot that was just sealed into the catalogue; `false` when there is no home to keep one in.
     ///
-    /// It counts as verified when the file says what the seal said.
+    /// It counts as verified when the file says what the seal said; `keys` are the policy's
+    /// [`thumbprints`](crate::engine::SealPolicy::thumbprints).
     ///
     /// # Errors
     ///

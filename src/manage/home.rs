@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, LayerPolicy, WrappingKey};
 use crate::key::{KeyRef, KeyVersion, ThumbprintPrefix, VaultName};
 use crate::manage::audit::{self, HomeLog};
+use crate::manage::epochs::CataloguedEpochs;
 use crate::manage::vaults::Vaults;
 use crate::manage::{Config, HomeError, Paths, VaultConfig};
 use crate::provider::embedded::{EmbeddedVault, PassphraseSource};
@@ -301,8 +302,9 @@ impl Home {
         self.engine_with(providers)
     }
 
-    fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
+    pub(super) fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
         let engine = Engine::new(providers).with_deadline(self.inner.base.settings.deadline);
+        let engine = engine.with_epochs(vec![Arc::new(CataloguedEpochs::of(self))]);
         engine.with_correlation(self.trail().correlation())
     }
 

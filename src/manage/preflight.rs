@@ -19,6 +19,7 @@ use crate::clock::UnixTime;
 use crate::engine::Error;
 use crate::format::{Fault, FormatError, Part};
 use crate::key::Thumbprint;
+use crate::manage::epochs::EpochView;
 use crate::manage::{Home, HomeError};
 use crate::provider::OpContext;
 
@@ -153,7 +154,7 @@ impl Home {
     pub fn preflight(&self, paths: &[PathBuf], options: PreflightOptions) -> Result<Preflight, HomeError> {
         let now = self.context().now();
         let read = paths.par_iter().map(|path| ReadSnapshot::at(path, now)).collect();
-        Ok(Preflight::of(read, Vaults::of(self)?, options, &|| self.context()))
+        Ok(Preflight::of(self.through_epochs(read), Vaults::of(self)?, options, &|| self.context()))
     }
 
     /// As [`preflight`](Self::preflight), for snapshots that a catalogue knows. The files are read; where one can't be, the catalogue's word
@@ -169,7 +170,22 @@ impl Home {
     ) -> Result<Preflight, HomeError> {
         let now = self.context().now();
         let read = known.into_par_iter().map(|known| ReadSnapshot::or_known(known, now)).collect();
-        Ok(Preflight::of(read, Vaults::of(self)?, options, &|| self.context()))
+        Ok(Preflight::of(self.through_epochs(read), Vaults::of(self)?, options, &|| self.context()))
+    }
+
+    /// Looks through the epoch keys of snapshots at the KEKs behind them.
+    fn through_epochs(&self, mut read: Vec<ReadSnapshot>) -> Vec<ReadSnapshot> {
+        let deks = read.iter().filter_map(|read| read.facts.as_ref()).flat_map(|snapshot| &snapshot.deks);
+        if deks.into_iter().all(|dek| dek.epoch.is_none()) {
+            return read;
+        }
+        // Records beside the snapshots count; a catalogue that can't be read has none for those that are missing.
+        let catalog = self.catalog().ok().flatten();
+        let view = EpochView::with(catalog.as_ref());
+        read.par_iter_mut().filter_map(|read| read.facts.as_mut()).for_each(|snapshot| {
+            view.look_through(snapshot);
+        });
+        read
     }
 }
 

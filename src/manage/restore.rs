@@ -48,6 +48,12 @@ impl Home {
         if fresh {
             self.set_default_keys(backup)?;
         }
+        if !backup.epochs.is_empty() {
+            let catalog = self.catalog_or_new()?;
+            for record in &backup.epochs {
+                catalog.keep_epoch(record, false)?;
+            }
+        }
         Ok((restored, created))
     }
 

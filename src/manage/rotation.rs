@@ -5,6 +5,7 @@
 //! other.
 
 mod due;
+mod epochs;
 mod run;
 mod stale;
 
@@ -67,6 +68,10 @@ pub struct RotationReport {
     pub resumed: bool,
     /// How many snapshots were moved to it, or would be.
     pub rewrapped: u64,
+    /// How many epoch keys were, or would be.
+    pub epochs: u64,
+    /// How many snapshots are under epoch keys whose records beside them are up to date, or would be.
+    pub covered: u64,
     /// What still needs an older key, the most needed one first.
     pub remaining: Vec<Remaining>,
     /// What failed: the first thousand.
@@ -92,6 +97,14 @@ pub struct Remaining {
     pub read_only: u64,
     /// How many of them are wrapped under keys only that the set does not know.
     pub not_linked: u64,
+    /// Epoch records that could not be brought up to date.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Remaining {
+    fn none(thumbprint: Thumbprint, key_id: String) -> Self {
+        Self { thumbprint, key_id, snapshots: 0, missing: 0, read_only: 0, not_linked: 0, folders: Vec::new() }
+    }
 }
 
 impl Home {
@@ -285,6 +298,8 @@ fn report(set: &EncryptionSet, layer: Layer, before: &SetKey, key: &SetKey, orig
         origin,
         resumed: false,
         rewrapped: 0,
+        epochs: 0,
+        covered: 0,
         remaining: Vec::new(),
         failures: Vec::new(),
         failed: 0,

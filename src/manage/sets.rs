@@ -29,6 +29,9 @@ pub struct NewSet {
     pub subscription: Option<String>,
     /// Whether it follows the newest version of its keys.
     pub auto_rotate: bool,
+    /// Whether an epoch key shall stand between its KEK and its DEKs. A rotation then costs one unwrap and one wrap however many snapshots
+    /// there are; and whoever learns the epoch key opens all of them, where a DEK opens one.
+    pub epoch: bool,
 }
 
 /// What changes about a set; what is not named stays. Its kind can't change (R5).
@@ -44,6 +47,8 @@ pub struct SetChanges {
     pub subscription: Option<Option<String>>,
     /// Whether it follows the newest version of its keys.
     pub auto_rotate: Option<bool>,
+    /// Whether new epoch keys are made for what is sealed from now on. What was sealed before stays under the older ones.
+    pub new_epoch: bool,
 }
 
 impl Home {
@@ -121,7 +126,7 @@ impl Home {
             location: new.location.clone(),
             subscription: new.subscription.clone(),
             auto_rotate: new.auto_rotate,
-            epoch: false,
+            epoch: new.epoch,
             generation: 1,
             created: self.clock().now(),
         })
@@ -142,6 +147,12 @@ impl Home {
             self.prove(&set.name, key)?;
         }
         catalog.replace_set(&set)?;
+        if changes.new_epoch {
+            for key in &set.keys {
+                let kek = self.prove(&set.name, key)?;
+                self.start_epoch(&catalog, &set, key, &kek)?;
+            }
+        }
         Ok(catalog.set(name)?)
     }
 
@@ -152,6 +163,9 @@ impl Home {
     /// As [`update_set`](Self::update_set); no key is proved.
     pub fn plan_changes(&self, name: &SetName, changes: &SetChanges) -> Result<EncryptionSet, HomeError> {
         let mut set = self.set(name)?;
+        if changes.new_epoch && !set.epoch {
+            return Err(SetError::NoEpochs(name.to_string()).into());
+        }
         if let Some(location) = &changes.location {
             check_label("location", location.as_deref())?;
             set.location.clone_from(location);

@@ -12,7 +12,7 @@ fn a_snapshot_comes_back_as_it_went_in() {
         Path::new(OsStr::from_bytes(b"/nowhere/\xff\n' ;--.sobre")),
         vec![dek(Layer::Inner, 0, 1), dek(Layer::Inner, 1, 2), dek(Layer::Outer, 0, 3)],
     );
-    odd.deks[1].epoch = Some([6; 16]);
+    odd.deks[1].epoch = Some(crate::format::EpochId::from_bytes([6; 16]));
     let plain = Snapshot {
         disk_len: None,
         root: None,

@@ -37,6 +37,9 @@ pub(crate) enum SetCommand {
         /// Follow the newest version of the keys, at the next 'set rotate --due'
         #[arg(long)]
         auto_rotate: bool,
+        /// Put one key between the KEK and the DEKs: rotating costs one unwrap then, and stealing that key opens every snapshot of the set
+        #[arg(long)]
+        epoch: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -66,6 +69,9 @@ pub(crate) enum SetCommand {
         /// Follow the newest version of the keys: on or off
         #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
         auto_rotate: Option<Switch>,
+        /// Seal under a new epoch key from now on; what was sealed stays under the older ones
+        #[arg(long)]
+        new_epoch: bool,
         #[command(flatten)]
         change: Change,
     },

@@ -177,14 +177,15 @@ fn thumbprints(home: &Home, catalog: &Catalog, key: &str) -> Result<Vec<Thumbpri
 }
 
 fn row(snapshot: &Snapshot) -> String {
-    let keys: Vec<_> =
-        snapshot
-            .deks
-            .iter()
-            .map(|dek| {
-                if dek.key_id.is_empty() { format!("jkt:{}", dek.thumbprint) } else { Escaped(&dek.key_id).to_string() }
-            })
-            .collect();
+    let keys: Vec<_> = snapshot
+        .deks
+        .iter()
+        .map(|dek| match (&dek.epoch, dek.key_id.as_str()) {
+            (Some(epoch), _) => format!("epoch key {epoch}"),
+            (None, "") => format!("jkt:{}", dek.thumbprint),
+            (None, id) => Escaped(id).to_string(),
+        })
+        .collect();
     let set = snapshot.set.as_deref().map_or_else(String::new, |set| format!("  set {}", Escaped(set)));
     format!(
         "{}  {}  {}  sealed {}  {}{set}{}",
@@ -293,7 +294,8 @@ fn describe(snapshot: &Snapshot) -> Value {
         "last_seen": snapshot.seen.to_string(),
         "keys": snapshot.deks.iter().map(|dek| json!({
             "layer": dek.layer.number(),
-            "thumbprint": dek.thumbprint.to_string(),
+            "thumbprint": if dek.epoch.is_none() { Some(dek.thumbprint.to_string()) } else { None },
+            "epoch": dek.epoch.map(|epoch| epoch.to_string()),
             "id": if dek.key_id.is_empty() { None } else { Some(&dek.key_id) },
             "algorithm": dek.algorithm,
         })).collect::<Vec<_>>(),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use sobre::Error;
-use sobre::engine::{Description, inspect};
-use sobre::format::Section;
+use sobre::engine::{Description, EpochFolder, EpochRecords, inspect};
+use sobre::format::{EpochId, Section};
 use sobre::io::{Escaped, escaped_path};
 
 use crate::cli::args::InspectArgs;
@@ -80,6 +80,10 @@ fn show(path: &Path, description: &Description, output: &Output) {
             section.layer, section.updated, section.generation
         ));
         for entry in &section.entries {
+            if let Some(id) = entry.epoch() {
+                output.print(format_args!("    epoch key {id}: {}", behind(path, &id)));
+                continue;
+            }
             let locators: Vec<_> = entry.locators.iter().map(|locator| Escaped(locator).to_string()).collect();
             let algorithm = entry.algorithm.map_or("unknown algorithm".to_owned(), |algorithm| algorithm.to_string());
             output.print(format_args!("    {}  jkt:{}  {algorithm}", locators.join(", "), entry.thumbprint));
@@ -89,6 +93,21 @@ fn show(path: &Path, description: &Description, output: &Output) {
         output.warn(format_args!("warning: {}: {warning}", escaped_path(path)));
     }
     output.print("  (nothing of this is authenticated: 'sobre verify' does that)");
+}
+
+/// Names the keys behind an epoch key, by the record beside the snapshot.
+fn behind(path: &Path, id: &EpochId) -> String {
+    let record = match EpochFolder::of(path).find(id) {
+        Ok(Some(record)) => record,
+        Ok(None) => return format!("its record {} is not here", id.file_name()),
+        Err(error) => return Escaped(&error.to_string()).to_string(),
+    };
+    let entries = record.section().into_iter().flat_map(|(section, _)| &section.entries);
+    let keys = entries.filter(|entry| entry.usable().is_some()).map(|entry| {
+        let locators: Vec<_> = entry.locators.iter().map(|locator| Escaped(locator).to_string()).collect();
+        format!("{} jkt:{}", locators.join(", "), entry.thumbprint)
+    });
+    format!("wrapped under {}", keys.collect::<Vec<_>>().join(" or "))
 }
 
 fn describe(path: &Path, description: &Description) -> Value {
@@ -119,7 +138,8 @@ fn layer(section: &Section) -> Value {
         "updated": section.updated.to_string(),
         "set": if section.set.is_empty() { None } else { Some(&section.set) },
         "keys": section.entries.iter().map(|entry| json!({
-            "thumbprint": entry.thumbprint.to_string(),
+            "thumbprint": if entry.epoch().is_none() { Some(entry.thumbprint.to_string()) } else { None },
+            "epoch": entry.epoch().map(|id| id.to_string()),
             "algorithm": entry.algorithm.map(|algorithm| algorithm.to_string()),
             "locators": entry.locators,
         })).collect::<Vec<_>>(),

@@ -24,6 +24,7 @@ pub(crate) fn run(args: &OpenArgs, global: &Global, output: &Output) -> Result<E
     }
     let home = open_home(global)?;
     let engine = home.engine(&args.key)?;
+    let engine = if is_dash(&args.source) { engine } else { engine.beside(&args.source) };
     let mut options = OpenOptions {
         force: args.force,
         range: args.range.map(|range| (range.offset, range.len)),

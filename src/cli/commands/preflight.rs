@@ -134,6 +134,7 @@ fn state(key: &NeededKey) -> String {
                 if standing.is_usable() { String::new() } else { elsewhere() }
             )
         }
+        NeedState::RecordMissing => "the epoch record is missing".to_owned(),
         NeedState::Unknown => "not found; a vault could not be asked".to_owned(),
         _ => "in no vault".to_owned(),
     }

@@ -122,9 +122,13 @@ fn foresee(snapshots: &[PathBuf], layer: Layer, change: &Change, output: &Output
         match looked {
             Ok(found) => {
                 let section = found.sections.iter().find(|section| section.layer == layer);
-                let keys: Vec<_> =
-                    section.iter().flat_map(|section| &section.entries).map(|entry| entry.thumbprint).collect();
-                let shown: Vec<_> = keys.iter().map(|key| format!("jkt:{}", key.short())).collect();
+                let entries = || section.iter().flat_map(|section| &section.entries);
+                let shown = entries().map(|entry| match entry.epoch() {
+                    Some(epoch) => format!("epoch key {epoch}"),
+                    None => format!("jkt:{}", entry.thumbprint.short()),
+                });
+                let shown: Vec<_> = shown.collect();
+                let keys = entries().filter(|entry| entry.epoch().is_none()).map(|entry| entry.thumbprint.to_string());
                 output.say(format_args!(
                     "{}: would {}; opens with {} now",
                     escaped_path(path),
@@ -133,7 +137,7 @@ fn foresee(snapshots: &[PathBuf], layer: Layer, change: &Change, output: &Output
                 ));
                 rows.push(json!({
                     "snapshot": escaped_path(path),
-                    "keys": keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "keys": keys.collect::<Vec<_>>(),
                 }));
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sobre::catalog::EncryptionSet;
-use sobre::engine::{Control, LayerPolicy, SealOptions, SealPolicy, SealSummary, Source, Target};
+use sobre::engine::{Control, SealOptions, SealPolicy, SealSummary, Source, Target};
 use sobre::format::{ChunkSize, Suite};
 use sobre::io::{CommitError, escaped_path, partial_path};
 use sobre::manage::{FirstUse, Home, KeyWarning, Resolved, SetKeys};
@@ -53,16 +53,17 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
         let purpose = if args.double { FirstUse::Double } else { FirstUse::Single };
         say_created(output, &home.set_up(purpose)?);
     }
-    let Resolution { inner, outer, set } = resolve(&home, args)?;
+    let Resolution { inner, outer, set, policy } = resolve(&home, args)?;
     let recoverable = inner.recoverable && outer.as_ref().is_none_or(|outer| outer.recoverable);
-    let policy = policy(args, set.as_ref(), &inner, outer.as_ref())?.sector_size(sector).chunk_size(chunk);
+    let policy = finish_policy(policy, args)?.sector_size(sector).chunk_size(chunk);
+    put_epochs(&home, &policy, args)?;
 
     let layers: Vec<&Resolved> = std::iter::once(&inner).chain(&outer).collect();
     let warnings = home.key_warnings(&layers);
     for warning in &warnings {
         output.warn(format_args!("warning: {warning}"));
     }
-    let engine = home.engine_for(&layers);
+    let engine = home.engine_for(&layers).beside(&args.target);
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let mut options = SealOptions {
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
     };
     let suite = policy_name(args, outer.is_some());
     tell(args, output, &summary, &suite);
-    let catalogued = register(&home, args, &summary, &layers, output);
+    let catalogued = register(&home, args, &summary, &policy, output);
     if let (Some(set), true) = (&set, catalogued) {
         follow(&home, set, args, output);
     }
@@ -122,12 +123,11 @@ pub(crate) fn run(args: &SealArgs, global: &Global, output: &Output) -> Result<E
 }
 
 /// Takes the snapshot into the catalogue. If that fails, the snapshot stands all the same.
-fn register(home: &Home, args: &SealArgs, summary: &SealSummary, layers: &[&Resolved], output: &Output) -> bool {
+fn register(home: &Home, args: &SealArgs, summary: &SealSummary, policy: &SealPolicy, output: &Output) -> bool {
     if is_dash(&args.target) || !args.target.is_file() {
         return false;
     }
-    let keys = layers.iter().flat_map(|layer| &layer.keys).map(|key| key.version.thumbprint);
-    match home.register(&args.target, summary, &keys.collect::<Vec<_>>()) {
+    match home.register(&args.target, summary, &policy.thumbprints()) {
         Ok(catalogued) => catalogued,
         Err(error) => {
             let failure = Failure::from(error);
@@ -176,46 +176,35 @@ struct Resolution {
     inner: Resolved,
     outer: Option<Resolved>,
     set: Option<EncryptionSet>,
+    policy: SealPolicy,
 }
 
 fn resolve(home: &Home, args: &SealArgs) -> Result<Resolution, Failure> {
     let config = home.config();
     if let Some(set) = &args.set {
-        let SetKeys { set, inner, outer } = home.keys_of_set(&set_name(set)?)?;
+        let keys = home.keys_of_set(&set_name(set)?)?;
+        let policy = keys.policy()?;
+        let SetKeys { set, inner, outer, .. } = keys;
         if outer.is_some() && args.integrity.is_some() {
             return Err(Failure::usage(
                 format!("set '{}' encrypts twice, and has integrity of its own", set.name),
                 "leave --integrity out",
             ));
         }
-        return Ok(Resolution { inner, outer, set: Some(set) });
+        return Ok(Resolution { inner, outer, set: Some(set), policy });
     }
     if !args.double {
         let inner = home.keys_for(&args.key, "key", config.key.as_ref())?;
-        return Ok(Resolution { inner, outer: None, set: None });
+        let policy = SealPolicy::new(home.layer(&inner)?);
+        return Ok(Resolution { inner, outer: None, set: None, policy });
     }
     let inner = home.keys_for(&args.key, "customer_key", config.customer_key.as_ref())?;
     let outer = home.keys_for(&args.platform_key, "platform_key", config.platform_key.as_ref())?;
-    Ok(Resolution { inner, outer: Some(outer), set: None })
+    let policy = SealPolicy::double(home.layer(&inner)?, home.layer(&outer)?);
+    Ok(Resolution { inner, outer: Some(outer), set: None, policy })
 }
 
-fn policy(
-    args: &SealArgs,
-    set: Option<&EncryptionSet>,
-    inner: &Resolved,
-    outer: Option<&Resolved>,
-) -> Result<SealPolicy, Failure> {
-    let layer = |resolved: &Resolved| -> Result<LayerPolicy, Error> {
-        let layer = LayerPolicy::new(resolved.keys.clone())?;
-        Ok(match set {
-            Some(set) => layer.of_set(set.name.as_str())?,
-            None => layer,
-        })
-    };
-    let mut policy = match outer {
-        Some(outer) => SealPolicy::double(layer(inner)?, layer(outer)?),
-        None => SealPolicy::new(layer(inner)?),
-    };
+fn finish_policy(mut policy: SealPolicy, args: &SealArgs) -> Result<SealPolicy, Failure> {
     if args.integrity == Some(Integrity::Gmac) {
         policy = policy.suite(Suite::XtsGmac).map_err(Error::from)?;
     }
@@ -223,6 +212,22 @@ fn policy(
         policy = policy.label(&label.key, &label.value).map_err(Error::from)?;
     }
     Ok(policy)
+}
+
+/// Puts the records of epoch keys where the snapshot will be, before it is there.
+fn put_epochs(home: &Home, policy: &SealPolicy, args: &SealArgs) -> Result<(), Failure> {
+    if policy.epochs().next().is_none() {
+        return Ok(());
+    }
+    // A device has no folder of its own either.
+    let special = args.target.metadata().is_ok_and(|metadata| !metadata.is_file());
+    if is_dash(&args.target) || special {
+        return Err(Failure::usage(
+            "a set with an epoch key seals to files only: the record of that key has to lie beside the snapshot",
+            "name a file, or seal with a set that wraps directly",
+        ));
+    }
+    Ok(home.put_epochs(policy.epochs(), &args.target)?)
 }
 
 /// Catches up with a rotation that ended while this snapshot was sealed with the key from before.

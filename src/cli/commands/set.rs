@@ -16,11 +16,12 @@ use crate::cli::args::{Change, Global, LayerName, SetArgs, SetCommand, SetType, 
 use crate::cli::commands::{nag, open_home, say_created};
 use crate::cli::exit::Failure;
 use crate::cli::report::Output;
+use crate::cli::units::count;
 
 pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     match &args.command {
-        SetCommand::Create { name, kind, key, platform_key, location, subscription, auto_rotate, change } => {
+        SetCommand::Create { name, kind, key, platform_key, location, subscription, auto_rotate, epoch, change } => {
             let new = NewSet {
                 name: set_name(name)?,
                 kind: match kind {
@@ -33,12 +34,13 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
                 location: location.clone(),
                 subscription: subscription.clone(),
                 auto_rotate: *auto_rotate,
+                epoch: *epoch,
             };
             create(&home, &new, *change, output)
         }
         SetCommand::List => list(&home, output),
         SetCommand::Show { set } => show(&home, &set_name(set)?, output),
-        SetCommand::Update { set, key, platform_key, location, subscription, auto_rotate, change } => {
+        SetCommand::Update { set, key, platform_key, location, subscription, auto_rotate, new_epoch, change } => {
             let text = |text: &Option<String>| text.clone().map(|text| (text != "none").then_some(text));
             let changes = SetChanges {
                 key: key_ref(key.as_ref())?,
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
                 location: text(location),
                 subscription: text(subscription),
                 auto_rotate: auto_rotate.map(|switch| switch == Switch::On),
+                new_epoch: *new_epoch,
             };
             update(&home, &set_name(set)?, &changes, *change, output)
         }
@@ -98,11 +101,35 @@ fn create(home: &Home, new: &NewSet, change: Change, output: &Output) -> Result<
     say_created(output, &created);
     output.say(format_args!("made set '{}', type {}", set.name, set.kind.name()));
     say_keys(&set, output);
+    if set.epoch {
+        output.say("one epoch key is between them and the DEKs: whoever learns it opens every snapshot of the set,");
+        output.say("and every folder with such snapshots has its record, a file *.sobre-epoch: keep it with them");
+    }
     output.say(format_args!("seal with it: sobre seal --set {} SRC DST", set.name));
     if created.iter().any(|created| matches!(created, Created::Key(_))) {
         nag(output);
     }
     output.finish(json!({ "dry_run": false, "set": describe(&set) }))
+}
+
+fn say_epochs(home: &Home, set: &EncryptionSet, output: &Output) -> Result<(), Failure> {
+    let Some(catalog) = home.catalog()? else { return Ok(()) };
+    for key in &set.keys {
+        for known in catalog.epochs_of_set(set.name.as_str(), key.layer).map_err(HomeError::from)? {
+            let folders = catalog.epoch_folders(&known.id()).map_err(HomeError::from)?;
+            let snapshots: u64 = folders.iter().map(|(_, snapshots)| snapshots).sum();
+            let seals = if known.active { ", seals" } else { "" };
+            output.say(format_args!(
+                "epoch key     {}  layer {}, made {}{seals}: {} in {}",
+                known.id(),
+                key.layer,
+                known.record.header.created,
+                self::known(snapshots),
+                count(folders.len(), "folder")
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn list(home: &Home, output: &Output) -> Result<ExitCode, Failure> {
@@ -129,6 +156,9 @@ fn show(home: &Home, name: &SetName, output: &Output) -> Result<ExitCode, Failur
         }
     }
     output.say(format_args!("auto-rotate   {}", if set.auto_rotate { "on" } else { "off" }));
+    if set.epoch {
+        say_epochs(home, &set, output)?;
+    }
     output.say(format_args!("created       {}", set.created));
     let catalog = home.catalog()?;
     let snapshots = match &catalog {
@@ -183,9 +213,9 @@ fn update(
     change: Change,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let SetChanges { key, platform_key, location, subscription, auto_rotate } = changes;
+    let SetChanges { key, platform_key, location, subscription, auto_rotate, new_epoch } = changes;
     let keys = key.is_some() || platform_key.is_some();
-    if !keys && location.is_none() && subscription.is_none() && auto_rotate.is_none() {
+    if !keys && location.is_none() && subscription.is_none() && auto_rotate.is_none() && !new_epoch {
         return Err(Failure::usage(
             "there is nothing to change",
             "say what, with --key, --platform-key, --location, --subscription or --auto-rotate",
@@ -250,6 +280,7 @@ fn describe(set: &EncryptionSet) -> Value {
         "location": set.location,
         "subscription": set.subscription,
         "auto_rotate": set.auto_rotate,
+        "epoch": set.epoch,
         "generation": set.generation,
         "created": set.created.to_string(),
     })

@@ -122,6 +122,9 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
     for (vault, versions) in &report.vaults {
         output.say(format_args!("backed up vault '{vault}': {}", count(*versions, "key version")));
     }
+    if report.epochs > 0 {
+        output.say(format_args!("with the records of {}", count(report.epochs, "epoch key")));
+    }
     output.say(format_args!(
         "wrote {}; keep it on another machine, and try it: sobre --home EMPTY vault restore {}",
         escaped_path(file),
@@ -130,6 +133,7 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
     output.finish(json!({
         "file": escaped_path(file),
         "bytes": report.bytes,
+        "epoch_keys": report.epochs,
         "vaults": report.vaults.iter().map(|(vault, versions)| json!({
             "name": vault.to_string(), "versions": versions,
         })).collect::<Vec<_>>(),

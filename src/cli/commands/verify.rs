@@ -51,6 +51,9 @@ pub(crate) fn run(args: &VerifyArgs, global: &Global, output: &Output) -> Result
                 {
                     output.warn(format_args!("warning: the catalogue does not know that it is verified: {error}"));
                 }
+                for warning in &verdict.warnings {
+                    output.warn(format_args!("warning: {}: {warning}", escaped_path(path)));
+                }
                 output.say(sentence(path, args.keyless, root.is_some(), &verdict));
                 results.push(describe(path, &verdict));
             }
@@ -99,7 +102,7 @@ fn verify(
         }
     });
     let verdict = match engine {
-        Some(engine) => engine.verify(&file, workers, one),
+        Some(engine) => engine.beside(path).verify(&file, workers, one),
         None => verify_keyless(&file, root, workers, one),
     };
     done.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -132,5 +135,6 @@ fn describe(path: &Path, verdict: &Verdict) -> Value {
         "stored_bytes": verdict.stored,
         "root": hex(&verdict.root),
         "authentic": verdict.authentic,
+        "warnings": verdict.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

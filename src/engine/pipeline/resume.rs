@@ -200,7 +200,7 @@ fn check_policy(head: &Head, policy: &SealPolicy) -> Result<(), Error> {
         all
     };
     let same_keys = policy.layers.iter().all(|(layer, keys)| {
-        let mut wanted: Vec<_> = keys.keys.iter().map(|key| key.version.thumbprint).collect();
+        let mut wanted: Vec<_> = keys.thumbprints();
         wanted.sort_unstable();
         head.envelope.section(*layer).is_some_and(|(section, _)| thumbprints(section) == wanted)
     });

@@ -10,6 +10,7 @@ use crate::catalog::{Catalog, CatalogError, Snapshot};
 use crate::clock::UnixTime;
 use crate::format::Layer;
 use crate::key::Thumbprint;
+use crate::manage::epochs::EpochView;
 use crate::manage::impact::{Doubt, Impact, LostSnapshot, SetUse, Survivor, Target};
 use crate::manage::preflight::{KeyPlace, Vaults, algorithm_of};
 use crate::provider::OpContext;
@@ -24,7 +25,9 @@ impl Impact {
             }
         }
         let now = cx.now();
-        let seen: Vec<Seen> = catalog.snapshots()?.into_par_iter().map(|known| Seen::of(known, now)).collect();
+        let view = EpochView::with(Some(catalog));
+        let seen: Vec<Seen> =
+            catalog.snapshots()?.into_par_iter().map(|known| Seen::of(known, now).through(&view)).collect();
         let places = self.places_left(&seen, vaults, cx);
         let mut unreadable = 0;
         for one in seen {
@@ -131,11 +134,22 @@ struct Seen {
     now: Option<Snapshot>,
     gone: bool,
     unreadable: bool,
+    /// Whether a key has authenticated the records of its epoch keys.
+    proved: bool,
 }
 
 impl Seen {
+    /// Puts the KEKs behind epoch keys in their place.
+    fn through(mut self, view: &EpochView<'_>) -> Self {
+        self.proved = view.look_through(&mut self.known);
+        if let Some(now) = &mut self.now {
+            self.proved &= view.look_through(now);
+        }
+        self
+    }
+
     fn of(known: Snapshot, time: UnixTime) -> Self {
-        let mut seen = Self { known, now: None, gone: false, unreadable: false };
+        let mut seen = Self { known, now: None, gone: false, unreadable: false, proved: true };
         match seen.known.path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => seen.gone = true,
             Err(_) => seen.unreadable = true,
@@ -159,7 +173,7 @@ impl Seen {
     }
 
     fn is_verified(&self) -> bool {
-        self.known.verified && self.now.is_none()
+        self.known.verified && self.now.is_none() && self.proved
     }
 
     fn needs(&self, key: &Thumbprint) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::WrappedDek;
+use crate::catalog::{EPOCH_ALGORITHM as EPOCH, WrappedDek};
 use crate::clock::UnixTime;
 use crate::key::{KeyRef, KeyState, KeyVersion, Thumbprint, VaultName};
 use crate::manage::{Home, HomeError};
@@ -30,6 +30,8 @@ pub struct NeededKey {
     pub places: Vec<KeyPlace>,
     /// Whether a vault could not be asked, which may have it.
     pub uncertain: bool,
+    /// The record of an epoch key, which is missing: the path of the file. What KEK is behind it is not known then.
+    pub missing_record: Option<String>,
 }
 
 impl NeededKey {
@@ -43,6 +45,7 @@ impl NeededKey {
             obstructs: 0,
             places: Vec::new(),
             uncertain: false,
+            missing_record: dek.epoch.filter(|_| dek.algorithm == EPOCH).map(|_| dek.key_id.clone()),
         }
     }
 
@@ -59,6 +62,9 @@ impl NeededKey {
     /// Returns what is known of the key as a whole.
     pub fn state(&self) -> NeedState {
         let named = |place: &&KeyPlace| place.id.eq_ignore_ascii_case(&self.key_id);
+        if self.missing_record.is_some() {
+            return NeedState::RecordMissing;
+        }
         match self.places.first() {
             None if self.uncertain => NeedState::Unknown,
             None => NeedState::Gone,
@@ -94,6 +100,8 @@ pub enum NeedState {
     Gone,
     /// Where the snapshots say.
     Here(Standing),
+    /// It is behind an epoch key whose record is missing.
+    RecordMissing,
     /// In no vault that could be asked; others could not be.
     Unknown,
 }

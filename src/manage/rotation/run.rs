@@ -11,6 +11,7 @@ use crate::engine::{Change, Control, Engine, Error, RewrapReport};
 use crate::format::Layer;
 use crate::key::{KeyRef, Thumbprint, VaultName};
 use crate::manage::rotation::RotationReport;
+use crate::manage::rotation::epochs::EpochRotation;
 use crate::manage::rotation::stale::{Obstacle, remaining, stale};
 use crate::manage::{Home, HomeError};
 use crate::provider::KeyProvider;
@@ -30,9 +31,11 @@ impl Home {
         let engine = self.engine_of(set, key)?;
         let change = Change::Replace { from: older.clone(), to: self.pinned(&set.name, key)? };
         let mut obstacles: HashMap<PathBuf, Obstacle> = HashMap::new();
+        let mut epochs = EpochRotation::of(catalog, set, key)?;
+        epochs.run(catalog, &engine, key, &change, &mut report)?;
         // Seals that began with the old key add snapshots meanwhile. Each is tried once.
         for _ in 0..MOST_ROUNDS {
-            let mut waiting = stale(catalog, set, key, &older)?;
+            let mut waiting = stale(catalog, set, key, &older, &epochs.ids())?;
             waiting.retain(|stale| stale.known && !obstacles.contains_key(&stale.snapshot.path));
             if waiting.is_empty() || ctl.is_cancelled() {
                 break;
@@ -58,7 +61,8 @@ impl Home {
             }
         }
         report.stopped = ctl.is_cancelled();
-        report.remaining = remaining(catalog, set, key, &older, &obstacles)?;
+        report.remaining = remaining(catalog, set, key, (&older, &epochs.ids()), &obstacles)?;
+        epochs.add_remaining(&mut report.remaining);
         if !report.stopped {
             let error = (report.failed > 0).then(|| format!("{} snapshots could not be re-wrapped", report.failed));
             catalog.end_job(job, error.as_deref(), self.clock().now())?;
@@ -143,7 +147,7 @@ impl Home {
     }
 
     /// Returns an engine with the vaults that a set needs. Those of linked keys may be gone; what needs them fails one by one.
-    fn engine_of(&self, set: &EncryptionSet, key: &SetKey) -> Result<Engine, HomeError> {
+    pub(in crate::manage) fn engine_of(&self, set: &EncryptionSet, key: &SetKey) -> Result<Engine, HomeError> {
         let mut providers: Vec<Arc<dyn KeyProvider>> = vec![self.pinned(&set.name, key)?.provider];
         for id in set.links.iter().map(|link| link.key_id.as_str()) {
             let Some(name) = vault_of(id) else { continue };
@@ -154,7 +158,7 @@ impl Home {
                 providers.push(vault);
             }
         }
-        Ok(Engine::new(providers).with_deadline(self.context().remaining()))
+        Ok(self.engine_with(providers))
     }
 }
 

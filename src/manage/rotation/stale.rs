@@ -8,7 +8,9 @@ use rustix::fs::{Access, access};
 
 use crate::catalog::{Catalog, EncryptionSet, SetKey, Snapshot, WrappedDek};
 use crate::engine::Error;
+use crate::format::EpochId;
 use crate::key::{KeyRef, Thumbprint};
+use crate::manage::rotation::epochs::EpochRotation;
 use crate::manage::rotation::{Remaining, RotationReport};
 use crate::manage::{Home, HomeError};
 use crate::provider::KeyCensus;
@@ -39,7 +41,7 @@ impl Obstacle {
     }
 
     /// Looks before anything is tried.
-    fn ahead(path: &Path) -> Option<Self> {
+    pub(super) fn ahead(path: &Path) -> Option<Self> {
         match path.metadata() {
             Err(error) => Some(Self::of(&Error::Io(error))),
             Ok(_) => access(path, Access::WRITE_OK).is_err().then_some(Self::ReadOnly),
@@ -81,7 +83,9 @@ impl Home {
     ) -> Result<(), HomeError> {
         let older = self.older_than(key, set)?;
         let mut obstacles = HashMap::new();
-        for stale in stale(catalog, set, key, &older)? {
+        let mut epochs = EpochRotation::of(catalog, set, key)?;
+        epochs.foresee(catalog, key, report)?;
+        for stale in stale(catalog, set, key, &older, &epochs.ids())? {
             match Obstacle::ahead(&stale.snapshot.path) {
                 _ if !stale.known => {}
                 None => report.rewrapped += 1,
@@ -90,19 +94,24 @@ impl Home {
                 }
             }
         }
-        report.remaining = remaining(catalog, set, key, &older, &obstacles)?;
+        report.remaining = remaining(catalog, set, key, (&older, &epochs.ids()), &obstacles)?;
         // What would be moved is still there.
         report.remaining.retain_mut(|remaining| {
             remaining.snapshots = remaining.missing + remaining.read_only + remaining.not_linked;
             remaining.snapshots > 0
         });
+        epochs.add_remaining(&mut report.remaining);
         Ok(())
     }
 
     /// Whether anything of a set that can be written here still needs an older key.
     pub(super) fn has_work(&self, catalog: &Catalog, set: &EncryptionSet, key: &SetKey) -> Result<bool, HomeError> {
         let older = self.older_than(key, set)?;
-        let stale = stale(catalog, set, key, &older)?;
+        let epochs = EpochRotation::of(catalog, set, key)?;
+        if epochs.has_work(catalog, key)? {
+            return Ok(true);
+        }
+        let stale = stale(catalog, set, key, &older, &epochs.ids())?;
         Ok(stale.iter().any(|stale| stale.known && Obstacle::ahead(&stale.snapshot.path).is_none()))
     }
 }
@@ -114,12 +123,15 @@ pub(super) fn stale(
     set: &EncryptionSet,
     key: &SetKey,
     older: &[Thumbprint],
+    epochs: &HashSet<EpochId>,
 ) -> Result<Vec<Stale>, HomeError> {
     let older: HashSet<&Thumbprint> = older.iter().collect();
     let stale = |snapshot: Snapshot| {
         let deks: Vec<&WrappedDek> = snapshot.deks.iter().filter(|dek| dek.layer == key.layer).collect();
         let known = deks.iter().any(|dek| older.contains(&dek.thumbprint));
-        let current = deks.iter().any(|dek| dek.thumbprint == key.thumbprint);
+        // What is under an epoch key of the set rotates with that.
+        let through = |dek: &&WrappedDek| dek.epoch.is_some_and(|epoch| epochs.contains(&epoch));
+        let current = deks.iter().any(|dek| dek.thumbprint == key.thumbprint || through(dek));
         (!deks.is_empty() && (known || !current)).then_some(Stale { snapshot, known })
     };
     Ok(catalog.sealed_in_set(set.name.as_str())?.into_iter().filter_map(stale).collect())
@@ -130,21 +142,14 @@ pub(super) fn remaining(
     catalog: &Catalog,
     set: &EncryptionSet,
     key: &SetKey,
-    older: &[Thumbprint],
+    (older, epochs): (&[Thumbprint], &HashSet<EpochId>),
     obstacles: &HashMap<PathBuf, Obstacle>,
 ) -> Result<Vec<Remaining>, HomeError> {
     let mut by_key: BTreeMap<Thumbprint, Remaining> = BTreeMap::new();
-    for Stale { snapshot, known } in stale(catalog, set, key, older)? {
+    for Stale { snapshot, known } in stale(catalog, set, key, older, epochs)? {
         let needed = |dek: &&WrappedDek| dek.layer == key.layer && (!known || older.contains(&dek.thumbprint));
         let Some(dek) = snapshot.deks.iter().find(needed) else { continue };
-        let entry = by_key.entry(dek.thumbprint).or_insert_with(|| Remaining {
-            thumbprint: dek.thumbprint,
-            key_id: dek.key_id.clone(),
-            snapshots: 0,
-            missing: 0,
-            read_only: 0,
-            not_linked: 0,
-        });
+        let entry = by_key.entry(dek.thumbprint).or_insert_with(|| Remaining::none(dek.thumbprint, dek.key_id.clone()));
         entry.snapshots += 1;
         let obstacle = if known { obstacles.get(&snapshot.path).copied() } else { Some(Obstacle::NotLinked) };
         match obstacle {

@@ -66,6 +66,8 @@ pub enum SetError {
         /// Why not.
         source: SetNameError,
     },
+    /// The set has no epoch keys.
+    NoEpochs(String),
     /// The set has one layer only.
     NoSuchLayer(String),
     /// The key is not linked.
@@ -110,6 +112,7 @@ impl SetError {
             | Self::KeyNotNeeded { .. }
             | Self::Label { .. }
             | Self::Name { .. }
+            | Self::NoEpochs(_)
             | Self::NoSuchLayer(_)
             | Self::Owner { .. } => ErrorKind::Usage,
         }
@@ -134,6 +137,7 @@ impl fmt::Display for SetError {
             Self::Label { field, text } => write!(f, "'{}' is no {field}", Escaped(text)),
             Self::Linked { set, key } => write!(f, "{} is linked to the set '{}' already", Escaped(key), Escaped(set)),
             Self::Name { text, .. } => write!(f, "'{}' names no set", Escaped(text)),
+            Self::NoEpochs(set) => write!(f, "the set '{}' has no epoch keys: they wrap directly", Escaped(set)),
             Self::NoSuchLayer(set) => write!(f, "the set '{}' has one layer only", Escaped(set)),
             Self::NotLinked { set, key } => {
                 write!(f, "{} is not linked to the set '{}'", Escaped(key), Escaped(set))

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::catalog::{CatalogError, EncryptionSet, SetName};
 use crate::clock::UnixTime;
-use crate::engine::{LayerPolicy, SealPolicy};
+use crate::engine::{EpochKey, LayerPolicy, SealPolicy};
 use crate::format::Layer;
 use crate::io::Escaped;
 use crate::manage::{Home, HomeError, Resolved};
@@ -19,6 +20,8 @@ pub struct SetKeys {
     pub inner: Resolved,
     /// The keys of layer 2, in a set of double encryption.
     pub outer: Option<Resolved>,
+    /// The epoch keys between them and the DEKs, in a set that has them.
+    pub epochs: Vec<Arc<EpochKey>>,
 }
 
 impl SetKeys {
@@ -28,13 +31,22 @@ impl SetKeys {
     ///
     /// [`HomeError::Engine`] when there are too many keys.
     pub fn policy(&self) -> Result<SealPolicy, HomeError> {
-        let layer = |resolved: &Resolved| -> Result<LayerPolicy, HomeError> {
-            Ok(LayerPolicy::new(resolved.keys.clone())?.of_set(self.set.name.as_str())?)
-        };
+        let inner = self.layer(Layer::Inner, &self.inner)?;
         Ok(match &self.outer {
-            Some(outer) => SealPolicy::double(layer(&self.inner)?, layer(outer)?),
-            None => SealPolicy::new(layer(&self.inner)?),
+            Some(outer) => SealPolicy::double(inner, self.layer(Layer::Outer, outer)?),
+            None => SealPolicy::new(inner),
         })
+    }
+
+    fn layer(&self, layer: Layer, resolved: &Resolved) -> Result<LayerPolicy, HomeError> {
+        let epoch = self.epochs.iter().find(|epoch| epoch.layer() == layer);
+        let policy = match (epoch, resolved.keys.split_first()) {
+            (Some(epoch), Some((kek, others))) => {
+                LayerPolicy::under_epoch(Arc::clone(epoch), kek.clone(), others.to_vec())?
+            }
+            _ => LayerPolicy::new(resolved.keys.clone())?,
+        };
+        Ok(policy.of_set(self.set.name.as_str())?)
     }
 }
 
@@ -72,6 +84,7 @@ impl Home {
     }
 
     /// Finds the keys that a set seals with: what its vaults have under the ids and with the material that the set pinned, and nothing else.
+    /// The epoch keys of a set that has them are unwrapped by their vaults, one request for each layer; where there is none yet, one is made.
     ///
     /// # Errors
     ///
@@ -80,8 +93,12 @@ impl Home {
     pub fn keys_of_set(&self, name: &SetName) -> Result<SetKeys, HomeError> {
         let set = self.set(name)?;
         let mut layers = Vec::new();
+        let mut epochs = Vec::new();
         for key in &set.keys {
-            self.pinned(name, key)?;
+            let kek = self.pinned(name, key)?;
+            if set.epoch {
+                epochs.push(self.epoch_of(&set, key, &kek)?);
+            }
             let resolved = self.keys_for(std::slice::from_ref(&key.key_id), "key", None)?;
             layers.push((key.layer, resolved));
         }
@@ -91,7 +108,7 @@ impl Home {
         };
         let inner = take(Layer::Inner).ok_or_else(|| CatalogError::SetNotFound(name.to_string()))?;
         let outer = take(Layer::Outer);
-        Ok(SetKeys { set, inner, outer })
+        Ok(SetKeys { set, inner, outer, epochs })
     }
 
     /// Says what should be known of keys that are about to seal.
@@ -120,8 +137,13 @@ impl Home {
             now => now?,
         };
         let mut moved = Vec::new();
+        if now.epoch {
+            self.refresh_epochs(&now, path)?;
+        }
         for key in now.keys.iter().filter(|key| !sealed.keys.contains(key)) {
-            self.move_to(key, &now, path)?;
+            if !now.epoch {
+                self.move_to(key, &now, path)?;
+            }
             moved.push(key.key_id.clone());
         }
         Ok(moved)

@@ -14,6 +14,7 @@ pub use payload::{Backup, BackupKey, BackupVault, BackupVersion};
 pub use restore::RestoreReport;
 
 use crate::clock::UnixTime;
+use crate::format::EpochRecord;
 use crate::io::{CommitError, PartialFile};
 use crate::key::{KeyName, VaultName};
 use crate::provider::embedded::error::{PassphraseError, VaultError};
@@ -35,11 +36,13 @@ pub struct SealedBackup<'a> {
 pub struct BackupReport {
     /// Each vault with its number of key versions.
     pub vaults: Vec<(VaultName, usize)>,
+    /// How many records of epoch keys.
+    pub epochs: usize,
     /// Length of the file in bytes.
     pub bytes: u64,
 }
 
-/// Takes the keys of `vaults`, writes them to `file` and notes in the vaults that they are backed up.
+/// Takes the keys of `vaults`, writes them and the records of their epoch keys to `file` and notes in the vaults that they are backed up.
 ///
 /// The file appears complete or not at all, mode 0600; an existing one is replaced only with `replace`. A key that is made while the
 /// backup runs does not count as backed up.
@@ -49,12 +52,13 @@ pub struct BackupReport {
 /// [`BackupError::Write`], [`BackupError::Vault`], [`BackupError::TooLarge`].
 pub fn write_backup(
     vaults: &[&EmbeddedVault],
+    epochs: Vec<EpochRecord>,
     to: &BackupRecipient,
     file: &Path,
     replace: bool,
     cx: &OpContext,
 ) -> Result<BackupReport, BackupError> {
-    let (backup, report) = SealedBackup::seal(vaults, to, cx)?;
+    let (backup, report) = SealedBackup::seal_with(vaults, epochs, to, cx)?;
     backup.write(file, replace, cx)?;
     Ok(report)
 }
@@ -70,24 +74,39 @@ impl<'a> SealedBackup<'a> {
         to: &BackupRecipient,
         cx: &OpContext,
     ) -> Result<(Self, BackupReport), BackupError> {
-        Self::seal_at(vaults, to, PassphraseCost::default(), cx)
+        Self::seal_with(vaults, Vec::new(), to, cx)
     }
 
+    /// As [`seal`](Self::seal), with the records of epoch keys that are wrapped under the vaults' keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`seal`](Self::seal).
+    pub fn seal_with(
+        vaults: &[&'a EmbeddedVault],
+        epochs: Vec<EpochRecord>,
+        to: &BackupRecipient,
+        cx: &OpContext,
+    ) -> Result<(Self, BackupReport), BackupError> {
+        Self::seal_only(vaults, None, epochs, (to, PassphraseCost::default()), cx)
+    }
+
+    #[cfg(test)]
     pub(super) fn seal_at(
         vaults: &[&'a EmbeddedVault],
         to: &BackupRecipient,
         cost: PassphraseCost,
         cx: &OpContext,
     ) -> Result<(Self, BackupReport), BackupError> {
-        Self::seal_only(vaults, None, to, cost, cx)
+        Self::seal_only(vaults, None, Vec::new(), (to, cost), cx)
     }
 
     /// Seals all keys, or only one.
     pub(super) fn seal_only(
         vaults: &[&'a EmbeddedVault],
         only: Option<&KeyName>,
-        to: &BackupRecipient,
-        cost: PassphraseCost,
+        epochs: Vec<EpochRecord>,
+        (to, cost): (&BackupRecipient, PassphraseCost),
         cx: &OpContext,
     ) -> Result<(Self, BackupReport), BackupError> {
         let first = vaults.first().ok_or(BackupError::NoVaults)?;
@@ -103,9 +122,10 @@ impl<'a> SealedBackup<'a> {
             contents.push(content);
             sequences.push((vault, sequence));
         }
-        let payload = Backup { taken, vaults: contents }.encoded()?;
+        let epoch_keys = epochs.len();
+        let payload = Backup { taken, vaults: contents, epochs }.encoded()?;
         let bytes = format::sealed(&payload, to, cost, &*first.settings.random)?;
-        let report = BackupReport { vaults: counts, bytes: bytes.len() as u64 };
+        let report = BackupReport { vaults: counts, epochs: epoch_keys, bytes: bytes.len() as u64 };
         Ok((Self { bytes, vaults: sequences, taken }, report))
     }
 

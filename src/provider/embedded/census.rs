@@ -51,7 +51,7 @@ impl EmbeddedVault {
         self.allow(Right::Backup, key.as_str())?;
         let to = to.ok_or_else(|| self.declined(ProviderErrorKind::Unsupported, key.as_str(), KeyRefusal::Unsealed))?;
         self.live(self.looked_up(cx, key.as_str(), |view| KeyRow::find(view.connection, key))?, key)?;
-        let sealed = SealedBackup::seal_only(&[self], Some(key), to, cost, cx);
+        let sealed = SealedBackup::seal_only(&[self], Some(key), Vec::new(), (to, cost), cx);
         let (sealed, _) = sealed.map_err(|error| self.answer_backup(error, key.as_str()))?;
         Ok(sealed.bytes().to_vec())
     }

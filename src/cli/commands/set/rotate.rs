@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sobre::engine::Control;
 use sobre::format::Layer;
-use sobre::io::Escaped;
+use sobre::io::{Escaped, escaped_path};
 use sobre::manage::{DueReason, Home, KeyOrigin, Remaining, RotationReport, RotationRequest};
 
 use crate::cli::args::{Change, Global};
@@ -16,6 +16,7 @@ use crate::cli::exit::{Failure, SOME_FAILED};
 use crate::cli::progress::Progress;
 use crate::cli::report::{Output, error_object, error_object_of};
 use crate::cli::signals::{self, Stopped};
+use crate::cli::units::count;
 
 /// Rotates one set.
 pub(super) fn one(
@@ -132,7 +133,12 @@ fn tell(report: &RotationReport, output: &Output) {
         true => output.say(format_args!("set '{set}' seals with {}", report.to)),
         false => output.say(format_args!("set '{set}' seals with {} now; before with {}", report.to, report.from)),
     }
-    output.say(format_args!("re-wrapped {}", known(report.rewrapped)));
+    if report.epochs > 0 || report.covered > 0 {
+        output.say(format_args!("re-wrapped {}, over {}", epoch_keys(report.epochs), known(report.covered)));
+    }
+    if report.rewrapped > 0 || report.covered == 0 {
+        output.say(format_args!("re-wrapped {}", known(report.rewrapped)));
+    }
     for (path, error) in &report.failures {
         let path = sobre::io::escaped_path(path);
         let text = error.to_string();
@@ -161,6 +167,9 @@ fn tell_plan(report: &RotationReport, output: &Output) {
     if report.from != report.to {
         output.say(format_args!("set '{set}' would seal with {}; now with {}", report.to, report.from));
     }
+    if report.epochs > 0 {
+        output.say(format_args!("would re-wrap {}, over {}", epoch_keys(report.epochs), known(report.covered)));
+    }
     output.say(format_args!("would re-wrap {}; nothing was changed", known(report.rewrapped)));
     tell_remaining(&report.remaining, output);
 }
@@ -188,6 +197,10 @@ fn tell_remaining(remaining: &[Remaining], output: &Output) {
     if !remaining.is_empty() {
         output.say("keep the older versions enabled for them");
     }
+}
+
+fn epoch_keys(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "epoch key")
 }
 
 fn sentence(reason: &DueReason) -> String {
@@ -226,6 +239,7 @@ fn describe(report: RotationReport, dry_run: bool) -> Value {
             "missing": remaining.missing,
             "read_only": remaining.read_only,
             "not_linked": remaining.not_linked,
+            "epoch_records": remaining.folders.iter().map(|path| escaped_path(path)).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::clock::UnixTime;
+use crate::format::{EpochRecord, HEAD_LEN};
 use crate::key::{Deletion, KeyDetails, RotationPolicy, Thumbprint, VaultName, VersionNumber};
 use crate::oaep::RsaPrivateKey;
 use crate::provider::embedded::backup::BackupError;
@@ -18,6 +19,8 @@ pub struct Backup {
     pub taken: UnixTime,
     /// The vaults in it, at least one.
     pub vaults: Vec<BackupVault>,
+    /// Records of epoch keys that are wrapped under the vaults' keys: no secrets.
+    pub epochs: Vec<EpochRecord>,
 }
 
 /// One vault in a backup.
@@ -156,6 +159,10 @@ impl Backup {
                 }
             }
         }
+        put(&count(self.epochs.len())?)?;
+        for record in &self.epochs {
+            put(&record.encode())?;
+        }
         Ok(())
     }
 
@@ -168,7 +175,9 @@ impl Backup {
             return Err(BackupError::Damaged);
         }
         let vaults = (0..count).map(|_| vault(&mut cursor, taken)).collect::<Result<_, _>>()?;
-        if cursor.0.is_empty() { Ok(Self { taken, vaults }) } else { Err(BackupError::Damaged) }
+        let count = u32::from_le_bytes(cursor.array()?);
+        let epochs = (0..count).map(|_| epoch(&mut cursor)).collect::<Result<_, _>>()?;
+        if cursor.0.is_empty() { Ok(Self { taken, vaults, epochs }) } else { Err(BackupError::Damaged) }
     }
 }
 
@@ -190,6 +199,10 @@ fn vault(cursor: &mut Cursor<'_>, taken: UnixTime) -> Result<BackupVault, Backup
         return Err(BackupError::Damaged);
     }
     Ok(BackupVault { name, id, owner, created, soft_delete, taken, keys })
+}
+
+fn epoch(cursor: &mut Cursor<'_>) -> Result<EpochRecord, BackupError> {
+    EpochRecord::decode(cursor.take(HEAD_LEN)?).map_err(|_| BackupError::Damaged)
 }
 
 fn key(cursor: &mut Cursor<'_>) -> Result<BackupKey, BackupError> {

@@ -104,7 +104,7 @@ fn a_written_backup_counts_until_the_next_key() {
     make(&vault, "backup");
     let file = folder.path().join("keys.backup");
     let to = BackupRecipient::Key(recovery_public());
-    let report = write_backup(&[&vault], &to, &file, false, &cx()).expect("writes");
+    let report = write_backup(&[&vault], Vec::new(), &to, &file, false, &cx()).expect("writes");
     assert_eq!(report.vaults, [("local".parse().expect("a name"), 1)]);
     let metadata = std::fs::metadata(&file).expect("metadata");
     assert_eq!(metadata.len(), report.bytes);
@@ -144,17 +144,18 @@ fn a_backup_that_is_not_written_does_not_count() {
     let file = folder.path().join("keys.backup");
     std::fs::write(&file, b"something else").expect("writes");
     let to = BackupRecipient::Key(recovery_public());
-    let refused = write_backup(&[&vault], &to, &file, false, &cx());
+    let refused = write_backup(&[&vault], Vec::new(), &to, &file, false, &cx());
     assert!(matches!(refused, Err(BackupError::Write(CommitError::Exists(_)))));
-    let nowhere = write_backup(&[&vault], &to, &folder.path().join("none/keys"), false, &cx());
+    let nowhere = write_backup(&[&vault], Vec::new(), &to, &folder.path().join("none/keys"), false, &cx());
     assert!(matches!(nowhere, Err(BackupError::Write(CommitError::Io { .. }))));
     assert!(!vault.backup_status(&cx()).expect("status").current);
     // What an abandoned run left is longer than the backup.
     std::fs::write(partial_path(&file), vec![7; 100_000]).expect("writes");
-    write_backup(&[&vault], &to, &file, true, &cx()).expect("replaces");
+    write_backup(&[&vault], Vec::new(), &to, &file, true, &cx()).expect("replaces");
     assert!(BackupFile::open(&file).expect("reads").unlock(BackupUnlock::Key(recovery())).is_ok());
-    assert!(matches!(write_backup(&[], &to, &file, true, &cx()), Err(BackupError::NoVaults)));
-    let empty = write_backup(&[&vault], &BackupRecipient::Passphrase(SecretBytes::zeroed(0)), &file, true, &cx());
+    assert!(matches!(write_backup(&[], Vec::new(), &to, &file, true, &cx()), Err(BackupError::NoVaults)));
+    let empty =
+        write_backup(&[&vault], Vec::new(), &BackupRecipient::Passphrase(SecretBytes::zeroed(0)), &file, true, &cx());
     assert!(matches!(empty, Err(BackupError::Vault(VaultError::Passphrase { .. }))));
 }
 
@@ -165,7 +166,7 @@ fn a_backup_never_replaces_the_vault_itself() {
     let wrapped = wrap(&vault, &make(&vault, "backup"));
     let to = BackupRecipient::Key(recovery_public());
     for suffix in ["", ".key", "-wal"] {
-        let refused = write_backup(&[&vault], &to, &files::beside(&path, suffix), true, &cx());
+        let refused = write_backup(&[&vault], Vec::new(), &to, &files::beside(&path, suffix), true, &cx());
         assert!(matches!(refused, Err(BackupError::Write(CommitError::Exists(_)))), "{suffix}");
     }
     drop(vault);
