@@ -8,6 +8,8 @@ mod bad_input;
 mod bench;
 #[path = "cli/catalog.rs"]
 mod catalog;
+#[path = "cli/epochs.rs"]
+mod epochs;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/first_use.rs"]

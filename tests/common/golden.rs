@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sobre::Engine;
 use sobre::clock::{UnixTime, VirtualClock};
-use sobre::engine::{Control, LayerPolicy, SealOptions, SealPolicy, Source, Target, WrappingKey};
-use sobre::format::{ChunkSize, Suite};
+use sobre::engine::{Control, EpochKey, LayerPolicy, SealOptions, SealPolicy, Source, Target, WrappingKey};
+use sobre::format::{ChunkSize, EpochRecord, Layer, Suite};
 use sobre::oaep::WrapAlgorithm;
 use sobre::provider::KeyProvider;
 use sobre::xts::SectorSize;
@@ -28,6 +28,8 @@ pub struct Golden {
     pub pieces: Vec<(usize, usize, u64)>,
     /// Keys of each layer, as names of files in `vectors/keys`, `sha1:` in front for RSA-OAEP with SHA-1.
     pub keys: Vec<Vec<&'static str>>,
+    /// The key of each layer's epoch key, before those; none without epoch keys.
+    pub epochs: Vec<&'static str>,
     pub labels: Vec<(&'static str, &'static str)>,
     pub set: &'static str,
     pub sparse: bool,
@@ -44,6 +46,7 @@ impl Golden {
             disk_len,
             pieces: (1..).zip(pieces).map(|(seed, (offset, len))| (*offset, *len, seed)).collect(),
             keys,
+            epochs: Vec::new(),
             labels: Vec::new(),
             set: "",
             sparse: true,
@@ -65,18 +68,15 @@ impl Golden {
     pub fn seal(&self, workers: usize) -> (Vec<u8>, Vec<u8>, [u8; 32]) {
         let folder = super::folder();
         let manifest = folder.path().join("manifest");
-        let engine = Engine::new(Vec::new())
-            .with_clock(Arc::new(VirtualClock::at(UnixTime(1_700_000_000))))
-            .with_random(Arc::new(SeededRandom::new(&self.name)));
+        let engine = self.engine();
+        let mut epochs = self.make_epochs(&engine).into_iter();
         let mut layers = self.keys.iter().map(|keys| {
-            let keys = keys.iter().map(|name| {
-                let file = name.trim_start_matches("sha1:");
-                let algorithm = if file == *name { WrapAlgorithm::RsaOaep256 } else { WrapAlgorithm::RsaOaep };
-                let oracle = Oracle::new(&[file], algorithm);
-                let version = oracle.only_version();
-                WrappingKey { provider: Arc::new(oracle) as Arc<dyn KeyProvider>, version }
-            });
-            LayerPolicy::new(keys.collect()).and_then(|layer| layer.of_set(self.set)).expect("a layer")
+            let keys = keys.iter().map(|name| wrapping_key(name)).collect();
+            let layer = match epochs.next() {
+                Some((epoch, kek)) => LayerPolicy::under_epoch(Arc::new(epoch), kek, keys),
+                None => LayerPolicy::new(keys),
+            };
+            layer.and_then(|layer| layer.of_set(self.set)).expect("a layer")
         });
         let first = layers.next().expect("a layer");
         let mut policy = match layers.next() {
@@ -107,6 +107,26 @@ impl Golden {
         (container, std::fs::read(&manifest).expect("a manifest"), sealed.root)
     }
 
+    /// The records of the epoch keys.
+    pub fn records(&self) -> Vec<EpochRecord> {
+        self.make_epochs(&self.engine()).into_iter().map(|(epoch, _)| epoch.record().clone()).collect()
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::new(Vec::new())
+            .with_clock(Arc::new(VirtualClock::at(UnixTime(1_700_000_000))))
+            .with_random(Arc::new(SeededRandom::new(&self.name)))
+    }
+
+    fn make_epochs(&self, engine: &Engine) -> Vec<(EpochKey, WrappingKey)> {
+        let made = [Layer::Inner, Layer::Outer].into_iter().zip(&self.epochs).map(|(layer, name)| {
+            let kek = wrapping_key(name);
+            let policy = LayerPolicy::new(vec![kek.clone()]).and_then(|layer| layer.of_set(self.set)).expect("a key");
+            (engine.make_epoch(layer, &policy).expect("makes"), kek)
+        });
+        made.collect()
+    }
+
     /// The container's entry in `index.json`.
     pub fn entry(&self, root: &[u8; 32]) -> Value {
         json!({
@@ -120,6 +140,9 @@ impl Golden {
             "labels": self.labels.iter().map(|(key, value)| json!([key, value])).collect::<Vec<_>>(),
             "set": self.set,
             "keys": self.keys,
+            "epochs": self.epochs.iter().zip(self.records()).map(|(key, record)| {
+                json!({ "key": key, "file": record.header.id.file_name() })
+            }).collect::<Vec<_>>(),
             "disk_len": self.disk_len,
             "pieces": self.pieces,
             "disk_sha256": hex(&Sha256::digest(self.disk())),
@@ -170,7 +193,22 @@ pub fn all() -> Vec<Golden> {
         keys: vec![vec![LARGE, "sha1:test-rsa3072.pkcs8.pem"], vec![SMALL_EXTRA, CUSTOMER]],
         ..Golden::new("two-keys", Suite::XtsGcm, SectorSize::Bytes4096, 8192, &[(1, 8000)])
     });
+    all.push(Golden { keys: vec![vec![]], epochs: vec![CUSTOMER], ..blake3("epoch", 600, &[(0, 600)]) });
+    all.push(Golden {
+        keys: vec![vec![LARGE], vec![]],
+        epochs: vec![CUSTOMER, "sha1:test-rsa3072.pkcs8.pem"],
+        set: "prod éü",
+        ..Golden::new("epoch", Suite::XtsGcm, SectorSize::Bytes512, 70_000, &[(1, 8000)])
+    });
     all
+}
+
+fn wrapping_key(name: &str) -> WrappingKey {
+    let file = name.trim_start_matches("sha1:");
+    let algorithm = if file == name { WrapAlgorithm::RsaOaep256 } else { WrapAlgorithm::RsaOaep };
+    let oracle = Oracle::new(&[file], algorithm);
+    let version = oracle.only_version();
+    WrappingKey { provider: Arc::new(oracle) as Arc<dyn KeyProvider>, version }
 }
 
 /// The folder of golden containers.

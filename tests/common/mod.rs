@@ -45,7 +45,8 @@ pub fn pem_files(keys: &[&str]) -> PemFiles {
 
 /// An engine that holds the private keys of these files.
 pub fn engine_with(keys: &[&str]) -> Engine {
-    Engine::new(vec![Arc::new(pem_files(keys))])
+    let golden = sobre::engine::EpochFolder::new(golden::folder());
+    Engine::new(vec![Arc::new(pem_files(keys))]).with_epochs(vec![Arc::new(golden)])
 }
 
 /// A layer wrapped under these keys.
