@@ -27,7 +27,8 @@ fn many() -> World {
     // The catalogue knows where the snapshots of the first world are.
     copy.sobre("catalog add a b").code(0);
     let stale = ["a/0", "a/1", "b/0", "b/1"].map(|name| made.path(format!("{name}.sobre")));
-    copy.run(["catalog".as_ref(), "remove".as_ref()].into_iter().chain(stale.iter().map(|path| path.as_os_str()))).code(0);
+    copy.run(["catalog".as_ref(), "remove".as_ref()].into_iter().chain(stale.iter().map(|path| path.as_os_str())))
+        .code(0);
     copy.sobre(&format!("verify -q {ALL}")).code(0);
     copy
 }
@@ -99,7 +100,10 @@ fn a_snapshot_without_its_record_names_the_missing_file() {
 #[test]
 fn a_vault_backup_brings_the_records_to_another_home() {
     let world = many();
-    world.run(["vault", "backup", "vault.bak", "--to", &public_key()]).code(0).prints("with the records of 1 epoch key");
+    world
+        .run(["vault", "backup", "vault.bak", "--to", &public_key()])
+        .code(0)
+        .prints("with the records of 1 epoch key");
     std::fs::remove_file(record(&world, "a")).expect("removes");
     std::fs::rename(world.home(), world.path("lost")).expect("moves");
     world.run(["vault", "restore", "vault.bak", "--key", &private_key()]).code(0);
@@ -111,7 +115,7 @@ fn a_vault_backup_brings_the_records_to_another_home() {
 fn preflight_and_impact_look_through_the_epoch_key() {
     let world = many();
     let preflight = world.sobre("preflight --set many --challenge --json").code(0).json();
-    assert_eq!(preflight["keys"][0]["id"], "customer/backup@1", "{preflight}");
+    assert_eq!(preflight["keys"][0]["places"][0]["id"], "customer/backup@1", "{preflight}");
     world.sobre("key impact customer/backup@1").prints("4 snapshots become unreadable");
     let refused = world.sobre("key disable customer/backup@1").clone();
     assert_eq!(refused.code, Some(14), "{refused:#?}");

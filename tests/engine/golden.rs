@@ -25,7 +25,8 @@ fn golden_containers_are_reproduced() {
         assert!(container == again && manifest == manifest_again, "{}: depends on the number of workers", spec.name);
         total += container.len() + manifest.len();
         lines.push(spec.entry(&root).to_string());
-        let mut files = vec![(format!("{}.sobre", spec.name), container), (format!("{}.manifest", spec.name), manifest)];
+        let mut files =
+            vec![(format!("{}.sobre", spec.name), container), (format!("{}.manifest", spec.name), manifest)];
         files.extend(spec.records().into_iter().map(|record| (record.header.id.file_name(), record.encode())));
         for (name, bytes) in files {
             let path = golden::folder().join(name);

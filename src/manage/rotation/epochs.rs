@@ -50,6 +50,8 @@ impl EpochRotation {
     ) -> Result<(), HomeError> {
         for known in &mut self.epochs {
             let folders = catalog.epoch_folders(&known.id())?;
+            // What a folder that can't be looked at has is not known; it was this one before the rotation.
+            let before = first_key(&known.record);
             if !is_current(&known.record, key) || !known.verified {
                 match moved(engine, known, &folders, change) {
                     Ok(record) => {
@@ -72,7 +74,7 @@ impl EpochRotation {
                     Ok(_) => report.covered += snapshots,
                     Err(error) => {
                         let obstacle = Obstacle::of(&error);
-                        self.behind.push(Behind::at(&place, known, snapshots, obstacle));
+                        self.behind.push(Behind::at(&place, known, before.clone(), (snapshots, obstacle)));
                         if obstacle == Obstacle::Failed {
                             report.failed += 1;
                             report.failures.push((place.path(&known.id()), error));
@@ -97,7 +99,10 @@ impl EpochRotation {
                 let place = EpochFolder::new(folder.clone());
                 match Obstacle::ahead(&folder) {
                     None => report.covered += snapshots,
-                    Some(obstacle) => self.behind.push(Behind::at(&place, known, snapshots, obstacle)),
+                    Some(obstacle) => {
+                        let before = first_key(&known.record);
+                        self.behind.push(Behind::at(&place, known, before, (snapshots, obstacle)));
+                    }
                 }
             }
         }
@@ -141,16 +146,23 @@ impl EpochRotation {
 }
 
 impl Behind {
-    fn at(place: &EpochFolder, known: &KnownEpoch, snapshots: u64, obstacle: Obstacle) -> Self {
+    fn at(
+        place: &EpochFolder,
+        known: &KnownEpoch,
+        before: Option<(Thumbprint, String)>,
+        (snapshots, obstacle): (u64, Obstacle),
+    ) -> Self {
         let path = place.path(&known.id());
-        // What can't be read at all needs what the catalogue's copy needs.
-        let copy = read_epoch(&path).unwrap_or_else(|_| known.record.clone());
-        let entries = copy.section().into_iter().flat_map(|(section, _)| &section.entries);
-        let key = entries
-            .filter(|entry| entry.usable().is_some())
-            .map(|entry| (entry.thumbprint, entry.locators.first().cloned().unwrap_or_default()));
-        Self { key: key.into_iter().next(), path, snapshots, obstacle }
+        let key = read_epoch(&path).map_or(before, |copy| first_key(&copy));
+        Self { key, path, snapshots, obstacle }
     }
+}
+
+/// Returns the key that a record is wrapped under first.
+fn first_key(record: &EpochRecord) -> Option<(Thumbprint, String)> {
+    let mut entries = record.section().into_iter().flat_map(|(section, _)| &section.entries);
+    let entry = entries.find(|entry| entry.usable().is_some())?;
+    Some((entry.thumbprint, entry.locators.first().cloned().unwrap_or_default()))
 }
 
 /// Re-wraps the catalogue's record, or where that is damaged one that lies beside snapshots.

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use crate::catalog::{Catalog, EncryptionSet, SetKey, Snapshot, WrappedDek};
 use crate::engine::Error;
 use crate::format::EpochId;
+use crate::io::CommitError;
 use crate::key::{KeyRef, Thumbprint};
 use crate::manage::rotation::epochs::EpochRotation;
 use crate::manage::rotation::{Remaining, RotationReport};
@@ -30,12 +31,12 @@ pub(super) enum Obstacle {
 
 impl Obstacle {
     pub(super) fn of(error: &Error) -> Self {
-        match error.inner() {
-            Error::Io(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
-                _ => Self::Failed,
-            },
+        let (Error::Io(error) | Error::Commit(CommitError::Io { source: error, .. })) = error.inner() else {
+            return Self::Failed;
+        };
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => Self::Failed,
         }
     }
