@@ -303,6 +303,7 @@ CREATE TABLE sets (
     subscription TEXT,
     auto_rotate INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
+    recovery INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     created INTEGER NOT NULL
 ) STRICT;

@@ -118,6 +118,8 @@ pub struct EncryptionSet {
     pub auto_rotate: bool,
     /// An epoch key stands between its KEK and its DEKs.
     pub epoch: bool,
+    /// Recovery keys are added to what it seals. An escrow key survives revocation; a set may forbid it.
+    pub recovery: bool,
     /// Goes up with every change.
     pub generation: u64,
     /// When it was made.
@@ -156,8 +158,8 @@ impl Catalog {
                 return Err(CatalogError::Exists(set.name.to_string()).into());
             }
             connection.execute(
-                "INSERT INTO sets (name, kind, location, subscription, auto_rotate, epoch, generation, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)",
+                "INSERT INTO sets (name, kind, location, subscription, auto_rotate, epoch, recovery, generation, created)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)",
                 params![
                     set.name.as_str(),
                     set.kind.name(),
@@ -165,6 +167,7 @@ impl Catalog {
                     set.subscription,
                     set.auto_rotate,
                     set.epoch,
+                    set.recovery,
                     number(set.created.0)
                 ],
             )?;
@@ -228,8 +231,9 @@ impl Catalog {
                 return Err(CatalogError::KindFixed(set.name.to_string()).into());
             }
             connection.execute(
-                "UPDATE sets SET location = ?2, subscription = ?3, auto_rotate = ?4, epoch = ?5, generation = ?6 WHERE row = ?1",
-                params![row, set.location, set.subscription, set.auto_rotate, set.epoch, number(next)],
+                "UPDATE sets SET location = ?2, subscription = ?3, auto_rotate = ?4, epoch = ?5, recovery = ?6,
+                                 generation = ?7 WHERE row = ?1",
+                params![row, set.location, set.subscription, set.auto_rotate, set.epoch, set.recovery, number(next)],
             )?;
             connection.execute("DELETE FROM set_keys WHERE encryption_set = ?1", [row])?;
             connection.execute("DELETE FROM set_links WHERE encryption_set = ?1", [row])?;
@@ -322,6 +326,7 @@ fn from_row(row: &Row<'_>) -> Result<EncryptionSet, Fault> {
         subscription: row.get("subscription")?,
         auto_rotate: row.get("auto_rotate")?,
         epoch: row.get("epoch")?,
+        recovery: row.get("recovery")?,
         generation: row.get::<_, Whole>("generation")?.0,
         created: row.get::<_, Time>("created")?.0,
     })

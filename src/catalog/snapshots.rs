@@ -10,7 +10,7 @@ use crate::catalog::snapshot::located;
 use crate::catalog::value::{Time, Whole, layer_of, number, path_of};
 use crate::catalog::{Catalog, CatalogDamage, CatalogError, Snapshot, WrappedDek};
 use crate::clock::UnixTime;
-use crate::format::{EpochId, SnapshotId, Suite};
+use crate::format::{EpochId, Layer, SnapshotId, Suite};
 use crate::key::Thumbprint;
 
 /// What a key version is needed for.
@@ -136,6 +136,49 @@ impl Catalog {
             let deks = "SELECT * FROM wrapped_deks
                         WHERE snapshot IN (SELECT row FROM snapshots WHERE set_name = ?1)";
             add_deks(connection, &mut found, deks, [set])?;
+            Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
+        })
+    }
+
+    /// Returns the snapshots of an encryption set of which `chosen` says so, by the keys of one layer's DEKs in order of preference. Costs little
+    /// for those that are not chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub fn chosen_in_set(
+        &self,
+        set: &str,
+        layer: Layer,
+        chosen: impl Fn(&[(Thumbprint, Option<EpochId>)]) -> bool,
+    ) -> Result<Vec<Snapshot>, CatalogError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT row, thumbprint, epoch FROM snapshots JOIN wrapped_deks ON snapshot = row
+                 WHERE set_name = ?1 AND layer = ?2 ORDER BY row, slot",
+            )?;
+            let mut rows = statement.query(params![set, layer.number()])?;
+            let (mut picked, mut current, mut deks) = (Vec::new(), None, Vec::new());
+            while let Some(row) = rows.next()? {
+                let snapshot: i64 = row.get(0)?;
+                if let Some(before) = current.replace(snapshot).filter(|before| *before != snapshot) {
+                    if chosen(&deks) {
+                        picked.push(before);
+                    }
+                    deks.clear();
+                }
+                let epoch = row.get::<_, Option<[u8; 16]>>(2)?.map(EpochId::from_bytes);
+                deks.push((Thumbprint::from_bytes(row.get(1)?), epoch));
+            }
+            picked.extend(current.filter(|_| chosen(&deks)));
+            let mut found = Vec::with_capacity(picked.len());
+            for row in picked {
+                found.extend(collect(connection, "SELECT * FROM snapshots WHERE row = ?1", [row])?);
+                let last = found.len().saturating_sub(1);
+                let one = found.get_mut(last..).unwrap_or_default();
+                add_deks(connection, one, "SELECT * FROM wrapped_deks WHERE snapshot = ?1", [row])?;
+            }
+            found.sort_by(|(_, one), (_, other)| one.path.cmp(&other.path));
             Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
         })
     }

@@ -71,6 +71,7 @@ fn set(text: &str) -> EncryptionSet {
         subscription: None,
         auto_rotate: true,
         epoch: false,
+        recovery: true,
         generation: 1,
         created: UnixTime(1_800_000_000),
     }

@@ -288,6 +288,9 @@ pub(crate) struct RewrapArgs {
     /// Which layer of double encryption: customer (inner) or platform (outer)
     #[arg(long, value_enum, default_value_t, value_name = "LAYER", hide_possible_values = true)]
     pub(crate) layer: LayerName,
+    /// Leave the snapshot as it is, and write its new head into this file: for write-once storage
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files_from", "repair"])]
+    pub(crate) envelope: Option<PathBuf>,
     /// Open with this key
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,

@@ -1,5 +1,7 @@
 //! Changing who can open a snapshot: new wrapped keys in the heads, the payload untouched.
 
+mod aside;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -97,11 +99,6 @@ impl Engine {
         let (number, head) = &unlocked.head;
         let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
         let (section, _) = head.envelope.section(layer).ok_or_else(missing)?;
-        let report = |section: &Section, changed| RewrapReport {
-            generation: section.generation,
-            changed,
-            keys: section.entries.iter().map(|entry| entry.thumbprint).collect(),
-        };
         let (secret, keys) = unlocked.layers.first().ok_or_else(missing)?;
         let updated = match self.changed(section, secret.blob(), change)? {
             Changed::Nothing => {
@@ -109,12 +106,12 @@ impl Engine {
                 if !both {
                     write_head(file, 1 - *number, head)?;
                 }
-                return Ok(report(section, !both));
+                return Ok(report_of(section, !both));
             }
             Changed::Section(updated) => *updated,
         };
         let bytes = updated.seal(&keys.envelope);
-        let report = report(&updated, true);
+        let report = report_of(&updated, true);
         let fresh = Head { header: head.header.clone(), envelope: head.envelope.replacing(updated, bytes)? };
         // Another program that does not know the lock may have written meanwhile.
         if Heads::read(file)?.best().1 != heads.best().1 {
@@ -207,6 +204,11 @@ pub(super) enum Changed {
     Nothing,
     /// The section as it shall be.
     Section(Box<Section>),
+}
+
+fn report_of(section: &Section, changed: bool) -> RewrapReport {
+    let keys = section.entries.iter().map(|entry| entry.thumbprint).collect();
+    RewrapReport { generation: section.generation, changed, keys }
 }
 
 /// Whether a key has taken the place of the others already.

@@ -198,3 +198,6 @@ fn keks(record: &EpochRecord, dek: &WrappedDek) -> Vec<WrappedDek> {
     });
     through.collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests;

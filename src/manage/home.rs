@@ -233,8 +233,17 @@ impl Home {
             let config = self.paths().config.clone();
             return Err(HomeError::NoKeyConfigured { config, setting });
         }
+        self.resolved(texts.into_iter().chain(&config.recovery))
+    }
+
+    /// Finds the named keys of one layer, and adds no recovery key.
+    pub(super) fn keys_without_recovery(&self, named: &[String]) -> Result<Resolved, HomeError> {
+        self.resolved(named.iter())
+    }
+
+    fn resolved<'a>(&self, texts: impl Iterator<Item = &'a String>) -> Result<Resolved, HomeError> {
         let mut keys = Vec::new();
-        for text in texts.into_iter().chain(&config.recovery) {
+        for text in texts {
             let key = self.find(&Self::key_ref(text)?)?;
             // A recovery key that was named as well counts once.
             if !keys.iter().any(|known: &WrappingKey| known.version.thumbprint == key.version.thumbprint) {

@@ -35,6 +35,8 @@ pub struct RotationRequest {
     pub layer: Layer,
     /// Makes no new version: only moves what still needs an older key. An unfinished rotation is finished in any case.
     pub resume: bool,
+    /// A folder for the new heads of snapshots that can't be written: `ID.sobre-head` each (write-once storage). Without one they are listed.
+    pub envelopes: Option<PathBuf>,
 }
 
 /// Where the key comes from that a rotation moves DEKs to.
@@ -68,6 +70,8 @@ pub struct RotationReport {
     pub resumed: bool,
     /// How many snapshots were moved to it, or would be.
     pub rewrapped: u64,
+    /// How many snapshots that can't be written got a new head aside. They still count as in need of the older key, as they are.
+    pub aside: u64,
     /// How many epoch keys were, or would be.
     pub epochs: u64,
     /// How many snapshots are under epoch keys whose records beside them are up to date, or would be.
@@ -129,7 +133,7 @@ impl Home {
         if let Some(job) = catalog.running_job(&set.name)? {
             match layer_of(&set, &job) {
                 Some(layer) => {
-                    let report = self.resume_job(&catalog, set, layer, &job, ctl)?;
+                    let report = self.resume_job(&catalog, set, (layer, request), &job, ctl)?;
                     if layer == request.layer || report.stopped {
                         return Ok(report);
                     }
@@ -160,7 +164,7 @@ impl Home {
             }
         };
         let report = report(&set, request.layer, &before, &key, origin);
-        self.run_job(&catalog, &set, &key, job, report, ctl)
+        self.run_job(&catalog, (&set, request), &key, job, report, ctl)
     }
 
     /// Says what [`rotate_set`](Self::rotate_set) would do, and changes nothing.
@@ -203,7 +207,7 @@ impl Home {
         &self,
         catalog: &Catalog,
         set: EncryptionSet,
-        layer: Layer,
+        (layer, request): (Layer, &RotationRequest),
         job: &Job,
         ctl: &Control,
     ) -> Result<RotationReport, HomeError> {
@@ -220,7 +224,7 @@ impl Home {
         let set = adopt(catalog, set, &key)?;
         let mut report = report(&set, layer, &before, &key, KeyOrigin::Kept);
         report.resumed = true;
-        self.run_job(catalog, &set, &key, job.id, report, ctl)
+        self.run_job(catalog, (&set, request), &key, job.id, report, ctl)
     }
 
     /// Returns the newest version of a set's key, and makes one where that is active already.
@@ -298,6 +302,7 @@ fn report(set: &EncryptionSet, layer: Layer, before: &SetKey, key: &SetKey, orig
         origin,
         resumed: false,
         rewrapped: 0,
+        aside: 0,
         epochs: 0,
         covered: 0,
         remaining: Vec::new(),

@@ -32,6 +32,8 @@ pub struct NewSet {
     /// Whether an epoch key shall stand between its KEK and its DEKs. A rotation then costs one unwrap and one wrap however many snapshots
     /// there are; and whoever learns the epoch key opens all of them, where a DEK opens one.
     pub epoch: bool,
+    /// Whether the recovery keys of the configuration are added to what it seals. An escrow key survives revocation; a set may forbid it.
+    pub recovery: bool,
 }
 
 /// What changes about a set; what is not named stays. Its kind can't change (R5).
@@ -47,6 +49,8 @@ pub struct SetChanges {
     pub subscription: Option<Option<String>>,
     /// Whether it follows the newest version of its keys.
     pub auto_rotate: Option<bool>,
+    /// Whether the recovery keys of the configuration are added to what it seals.
+    pub recovery: Option<bool>,
     /// Whether new epoch keys are made for what is sealed from now on. What was sealed before stays under the older ones.
     pub new_epoch: bool,
 }
@@ -127,6 +131,7 @@ impl Home {
             subscription: new.subscription.clone(),
             auto_rotate: new.auto_rotate,
             epoch: new.epoch,
+            recovery: new.recovery,
             generation: 1,
             created: self.clock().now(),
         })
@@ -175,6 +180,7 @@ impl Home {
             set.subscription.clone_from(subscription);
         }
         set.auto_rotate = changes.auto_rotate.unwrap_or(set.auto_rotate);
+        set.recovery = changes.recovery.unwrap_or(set.recovery);
         if let Some(key) = &changes.key {
             let key = self.set_key(set.kind, Layer::Inner, key).map_err(|error| back_to_platform(error, set.kind))?;
             activate(&mut set, key);

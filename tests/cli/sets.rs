@@ -354,3 +354,40 @@ fn a_set_keeps_its_type() {
     world.sobre("set create both --type customer --key customer/backup").code(1);
     assert_eq!(world.sobre("set show both --json").json(), before);
 }
+
+#[test]
+fn a_snapshot_that_can_not_be_written_gets_its_new_head_aside() {
+    let world = prod();
+    seal(&world, "prod", 1);
+    let before = world.read("prod-0.sobre");
+    let aside = world.sobre("rewrap prod-0.sobre --add recovery --envelope head").clone();
+    aside.code(10);
+    world.sobre("key create other --size 2048").code(0);
+    world
+        .sobre("rewrap prod-0.sobre --to other --envelope head")
+        .code(0)
+        .prints("open it with: sobre open --envelope head");
+    assert!(world.read("prod-0.sobre") == before, "the snapshot was written to");
+    world.sobre("open prod-0.sobre out --envelope head --key other").code(0);
+    world.sobre("open prod-0.sobre out --force --key other").code(12);
+    world.sobre("rewrap prod-0.sobre --to other --envelope head prod-1.sobre").code(2);
+}
+
+#[test]
+fn a_set_may_forbid_recovery_keys() {
+    let world = prod();
+    world.add_to_config(&format!("recovery = [\"{}\"]", public_key()));
+    let wrapped = |world: &World, set: &str| {
+        world.sobre(&format!("seal -q --force --set {set} small.img r.sobre")).code(0);
+        world.sobre("inspect --json r.sobre").json()["snapshots"][0]["layers"][0]["keys"]
+            .as_array()
+            .expect("keys")
+            .len()
+    };
+    assert_eq!(wrapped(&world, "prod"), 2);
+    world.sobre("set create strict --type customer --key backup --no-recovery").code(0);
+    assert_eq!(wrapped(&world, "strict"), 1);
+    world.sobre("set show strict").prints("recovery keys are not added");
+    world.sobre("set update strict --recovery on").code(0);
+    assert_eq!(wrapped(&world, "strict"), 2);
+}

@@ -37,6 +37,9 @@ pub(crate) enum SetCommand {
         /// Follow the newest version of the keys, at the next 'set rotate --due'
         #[arg(long)]
         auto_rotate: bool,
+        /// Add no recovery key of the configuration to what this set seals: it would survive a revocation
+        #[arg(long)]
+        no_recovery: bool,
         /// Put one key between the KEK and the DEKs: rotating costs one unwrap then, and stealing that key opens every snapshot of the set
         #[arg(long)]
         epoch: bool,
@@ -69,6 +72,9 @@ pub(crate) enum SetCommand {
         /// Follow the newest version of the keys: on or off
         #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
         auto_rotate: Option<Switch>,
+        /// Add the recovery keys of the configuration to what it seals: on or off
+        #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
+        recovery: Option<Switch>,
         /// Seal under a new epoch key from now on; what was sealed stays under the older ones
         #[arg(long)]
         new_epoch: bool,
@@ -115,6 +121,9 @@ pub(crate) enum SetCommand {
             conflicts_with = "due"
         )]
         layer: LayerName,
+        /// Write the new heads of snapshots that can't be written into this folder, for 'open --envelope': for write-once storage
+        #[arg(long, value_name = "DIR", conflicts_with = "due")]
+        envelopes: Option<std::path::PathBuf>,
         /// Number of threads
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
         workers: Option<u16>,

@@ -38,6 +38,9 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
         return foresee(&snapshots, layer, &change, output);
     }
     let engine: Engine = home.engine(&args.key)?;
+    if let Some(sidecar) = &args.envelope {
+        return aside(&engine, &snapshots, sidecar, (layer, &change), output);
+    }
     let ctl = Arc::new(Control::default());
     let stopped = signals::stop_on_signal(&ctl)?;
     let progress = Progress::watch_snapshots(global, "re-wrapping", &ctl);
@@ -98,6 +101,32 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
             output.finish_with(json!({ "snapshots": rows }), SOME_FAILED)
         }
     }
+}
+
+/// Writes the new head into a file of its own.
+fn aside(
+    engine: &Engine,
+    snapshots: &[PathBuf],
+    sidecar: &Path,
+    (layer, change): (Layer, &Change),
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let [snapshot] = snapshots else {
+        return Err(Failure::usage("one file holds the head of one snapshot", "rewrap them one by one"));
+    };
+    open_snapshot(snapshot)?;
+    let report = engine.rewrap_aside(snapshot, sidecar, layer, change)?;
+    let (shown, head) = (escaped_path(snapshot), escaped_path(sidecar));
+    output.say(format_args!("{head}: with it {shown} {}", sentence(change, &report)));
+    output
+        .say(format_args!("the snapshot itself is as it was; open it with: sobre open --envelope {head} {shown} DST"));
+    output.finish(json!({ "snapshots": [{
+        "snapshot": shown,
+        "envelope": head,
+        "changed": report.changed,
+        "generation": report.generation,
+        "keys": report.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    }] }))
 }
 
 /// Reads the names of snapshots: with NUL behind each where there is a NUL, else one on each line.

@@ -21,7 +21,18 @@ use crate::cli::units::count;
 pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     match &args.command {
-        SetCommand::Create { name, kind, key, platform_key, location, subscription, auto_rotate, epoch, change } => {
+        SetCommand::Create {
+            name,
+            kind,
+            key,
+            platform_key,
+            location,
+            subscription,
+            auto_rotate,
+            no_recovery,
+            epoch,
+            change,
+        } => {
             let new = NewSet {
                 name: set_name(name)?,
                 kind: match kind {
@@ -35,12 +46,23 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
                 subscription: subscription.clone(),
                 auto_rotate: *auto_rotate,
                 epoch: *epoch,
+                recovery: !no_recovery,
             };
             create(&home, &new, *change, output)
         }
         SetCommand::List => list(&home, output),
         SetCommand::Show { set } => show(&home, &set_name(set)?, output),
-        SetCommand::Update { set, key, platform_key, location, subscription, auto_rotate, new_epoch, change } => {
+        SetCommand::Update {
+            set,
+            key,
+            platform_key,
+            location,
+            subscription,
+            auto_rotate,
+            recovery,
+            new_epoch,
+            change,
+        } => {
             let text = |text: &Option<String>| text.clone().map(|text| (text != "none").then_some(text));
             let changes = SetChanges {
                 key: key_ref(key.as_ref())?,
@@ -48,6 +70,7 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
                 location: text(location),
                 subscription: text(subscription),
                 auto_rotate: auto_rotate.map(|switch| switch == Switch::On),
+                recovery: recovery.map(|switch| switch == Switch::On),
                 new_epoch: *new_epoch,
             };
             update(&home, &set_name(set)?, &changes, *change, output)
@@ -65,12 +88,12 @@ pub(crate) fn run(args: &SetArgs, global: &Global, output: &Output) -> Result<Ex
             output.say(format_args!("{} {would}unlinked from set '{}'; the key itself stays", link.key_id, set.name));
             output.finish(json!({ "dry_run": change.dry_run, "set": describe(&set), "unlinked": link.key_id }))
         }
-        SetCommand::Rotate { set: Some(set), resume, layer, workers, change, .. } => {
+        SetCommand::Rotate { set: Some(set), resume, layer, envelopes, workers, change, .. } => {
             let layer = match layer {
                 LayerName::Customer => Layer::Inner,
                 LayerName::Platform => Layer::Outer,
             };
-            let request = RotationRequest { set: set_name(set)?, layer, resume: *resume };
+            let request = RotationRequest { set: set_name(set)?, layer, resume: *resume, envelopes: envelopes.clone() };
             rotate::one(&home, &request, (*workers, *change), global, output)
         }
         SetCommand::Rotate { set: None, workers, change, .. } => {
@@ -156,6 +179,9 @@ fn show(home: &Home, name: &SetName, output: &Output) -> Result<ExitCode, Failur
         }
     }
     output.say(format_args!("auto-rotate   {}", if set.auto_rotate { "on" } else { "off" }));
+    if !set.recovery {
+        output.say("recovery      off: recovery keys are not added");
+    }
     if set.epoch {
         say_epochs(home, &set, output)?;
     }
@@ -171,7 +197,7 @@ fn show(home: &Home, name: &SetName, output: &Output) -> Result<ExitCode, Failur
         let (state, expires) = state_of(home, key);
         let until = expires.as_ref().map_or_else(String::new, |time| format!(", expires {time}"));
         output.say(format_args!("seals with    {}  jkt:{}  {state}{until}", key.key_id, key.thumbprint.short()));
-        let request = RotationRequest { set: name.clone(), layer: key.layer, resume: true };
+        let request = RotationRequest { set: name.clone(), layer: key.layer, resume: true, envelopes: None };
         // A vault that can't be asked is said above.
         let plan = home.plan_rotation(&request).ok();
         let mut layer = describe_key(key);
@@ -213,9 +239,10 @@ fn update(
     change: Change,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let SetChanges { key, platform_key, location, subscription, auto_rotate, new_epoch } = changes;
+    let SetChanges { key, platform_key, location, subscription, auto_rotate, recovery, new_epoch } = changes;
     let keys = key.is_some() || platform_key.is_some();
-    if !keys && location.is_none() && subscription.is_none() && auto_rotate.is_none() && !new_epoch {
+    let switches = auto_rotate.is_some() || recovery.is_some() || *new_epoch;
+    if !keys && location.is_none() && subscription.is_none() && !switches {
         return Err(Failure::usage(
             "there is nothing to change",
             "say what, with --key, --platform-key, --location, --subscription or --auto-rotate",
@@ -281,6 +308,7 @@ fn describe(set: &EncryptionSet) -> Value {
         "subscription": set.subscription,
         "auto_rotate": set.auto_rotate,
         "epoch": set.epoch,
+        "recovery": set.recovery,
         "generation": set.generation,
         "created": set.created.to_string(),
     })

@@ -116,3 +116,40 @@ fn what_is_cancelled_is_not_begun() {
     assert!(!sealed.engine.rewrap_each(&[sealed.path()], Layer::Inner, &change, &ctl, each));
     assert_eq!((ctl.done(), ctl.total()), (0, 1));
 }
+
+#[test]
+fn a_sidecar_takes_the_new_key_and_the_snapshot_stays_as_it_is() {
+    let sealed = Sealed::new(1);
+    let before = std::fs::read(sealed.path()).expect("reads");
+    let aside = sealed.folder.path().join("aside");
+    let change =
+        |to: usize, from: usize| Change::Replace { from: vec![sealed.thumbprint(from)], to: sealed.keys[to].clone() };
+    let report = sealed.engine.rewrap_aside(&sealed.path(), &aside, Layer::Inner, &change(1, 0)).expect("rewraps");
+    assert_eq!((report.changed, report.keys), (true, vec![sealed.thumbprint(1)]));
+    // The next one goes on from the sidecar.
+    let report = sealed.engine.rewrap_aside(&sealed.path(), &aside, Layer::Inner, &change(2, 1)).expect("rewraps");
+    assert_eq!((report.generation, report.keys), (3, vec![sealed.thumbprint(2)]));
+    assert_eq!(std::fs::read(sealed.path()).expect("reads"), before);
+    let only = sealed.engine.clone().with_keys(vec![sealed.thumbprint(2)]);
+    let options = crate::engine::OpenOptions { sidecar: Some(aside), ..crate::engine::OpenOptions::default() };
+    let mut out = Vec::new();
+    let path = sealed.path();
+    only.open_whole(Source::Path(&path), Target::Stream(&mut out), &options, &Control::default()).expect("opens");
+    assert_eq!(out, [7; 5000]);
+}
+
+#[test]
+fn the_sidecar_of_another_snapshot_is_left_alone() {
+    let (sealed, other) = (Sealed::new(1), Sealed::new(1));
+    let aside = other.folder.path().join("aside");
+    let change = Change::Replace { from: vec![sealed.thumbprint(0)], to: sealed.keys[1].clone() };
+    other.engine.rewrap_aside(&other.path(), &aside, Layer::Inner, &change).expect("rewraps");
+    let before = std::fs::read(&aside).expect("reads");
+    let error = sealed.engine.rewrap_aside(&sealed.path(), &aside, Layer::Inner, &change).expect_err("another's");
+    assert!(matches!(error.inner(), Error::Foreign), "{error}");
+    assert_eq!(std::fs::read(&aside).expect("reads"), before);
+    std::fs::write(&aside, b"something else").expect("writes");
+    let error = sealed.engine.rewrap_aside(&sealed.path(), &aside, Layer::Inner, &change).expect_err("no head");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert_eq!(std::fs::read(&aside).expect("reads"), b"something else");
+}

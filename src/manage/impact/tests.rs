@@ -180,6 +180,7 @@ fn the_sets_of_a_key_are_named() {
                 subscription: None,
                 auto_rotate: false,
                 epoch: false,
+                recovery: true,
                 generation: 1,
                 created: UnixTime(NOW),
             })

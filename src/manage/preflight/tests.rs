@@ -24,7 +24,7 @@ pub(in crate::manage) const NOW: u64 = 1_900_000_000;
 const DAY: u64 = 86_400;
 
 #[derive(Debug)]
-struct Nobody;
+pub(in crate::manage) struct Nobody;
 
 impl PassphraseSource for Nobody {
     fn passphrase(&self, _: &VaultName, _: Purpose) -> Result<SecretBytes, PassphraseError> {

@@ -10,9 +10,9 @@ use crate::catalog::{Catalog, EncryptionSet, ItemState, JobId, JobItem, SetKey, 
 use crate::engine::{Change, Control, Engine, Error, RewrapReport};
 use crate::format::Layer;
 use crate::key::{KeyRef, Thumbprint, VaultName};
-use crate::manage::rotation::RotationReport;
 use crate::manage::rotation::epochs::EpochRotation;
 use crate::manage::rotation::stale::{Obstacle, remaining, stale};
+use crate::manage::rotation::{RotationReport, RotationRequest};
 use crate::manage::{Home, HomeError};
 use crate::provider::KeyProvider;
 
@@ -21,7 +21,7 @@ impl Home {
     pub(super) fn run_job(
         &self,
         catalog: &Catalog,
-        set: &EncryptionSet,
+        (set, request): (&EncryptionSet, &RotationRequest),
         key: &SetKey,
         job: JobId,
         mut report: RotationReport,
@@ -58,6 +58,18 @@ impl Home {
                     })
                     .collect();
                 self.note_batch(catalog, job, batch, results, &mut obstacles, &mut report)?;
+            }
+        }
+        if let Some(folder) = &request.envelopes {
+            let read_only = obstacles.iter().filter(|(_, obstacle)| **obstacle == Obstacle::ReadOnly);
+            for (path, _) in read_only {
+                match self.put_aside(&engine, path, folder, (key.layer, &change)) {
+                    Ok(()) => report.aside += 1,
+                    Err(error) => {
+                        report.failed += 1;
+                        report.failures.push((path.clone(), error));
+                    }
+                }
             }
         }
         report.stopped = ctl.is_cancelled();
@@ -101,6 +113,18 @@ impl Home {
             catalog.register(&[moved])?;
         }
         Ok(())
+    }
+
+    /// Writes the new head of a snapshot that can't be written into a folder.
+    fn put_aside(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        folder: &Path,
+        (layer, change): (Layer, &Change),
+    ) -> Result<(), Error> {
+        let id = Snapshot::read(path, self.clock().now())?.id;
+        engine.rewrap_aside(path, &folder.join(format!("{id}.sobre-head")), layer, change).map(drop)
     }
 
     fn rewrapped(&self, engine: &Engine, known: &Snapshot, layer: Layer, change: &Change) -> Result<Snapshot, Error> {

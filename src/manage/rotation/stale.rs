@@ -127,15 +127,19 @@ pub(super) fn stale(
     epochs: &HashSet<EpochId>,
 ) -> Result<Vec<Stale>, HomeError> {
     let older: HashSet<&Thumbprint> = older.iter().collect();
-    let stale = |snapshot: Snapshot| {
-        let deks: Vec<&WrappedDek> = snapshot.deks.iter().filter(|dek| dek.layer == key.layer).collect();
-        let known = deks.iter().any(|dek| older.contains(&dek.thumbprint));
+    let chosen = |deks: &[(Thumbprint, Option<EpochId>)]| {
         // What is under an epoch key of the set rotates with that.
-        let through = |dek: &&WrappedDek| dek.epoch.is_some_and(|epoch| epochs.contains(&epoch));
-        let current = deks.iter().any(|dek| dek.thumbprint == key.thumbprint || through(dek));
-        (!deks.is_empty() && (known || !current)).then_some(Stale { snapshot, known })
+        let current = |(thumbprint, epoch): &(Thumbprint, Option<EpochId>)| {
+            *thumbprint == key.thumbprint || epoch.is_some_and(|epoch| epochs.contains(&epoch))
+        };
+        deks.iter().any(|(thumbprint, _)| older.contains(thumbprint)) || !deks.iter().any(current)
     };
-    Ok(catalog.sealed_in_set(set.name.as_str())?.into_iter().filter_map(stale).collect())
+    let stale = |snapshot: Snapshot| {
+        let mut deks = snapshot.deks.iter().filter(|dek| dek.layer == key.layer);
+        let known = deks.any(|dek| older.contains(&dek.thumbprint));
+        Stale { snapshot, known }
+    };
+    Ok(catalog.chosen_in_set(set.name.as_str(), key.layer, chosen)?.into_iter().map(stale).collect())
 }
 
 /// Counts what still needs an older key.

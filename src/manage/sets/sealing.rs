@@ -99,7 +99,10 @@ impl Home {
             if set.epoch {
                 epochs.push(self.epoch_of(&set, key, &kek)?);
             }
-            let resolved = self.keys_for(std::slice::from_ref(&key.key_id), "key", None)?;
+            let resolved = match set.recovery {
+                true => self.keys_for(std::slice::from_ref(&key.key_id), "key", None)?,
+                false => self.keys_without_recovery(std::slice::from_ref(&key.key_id))?,
+            };
             layers.push((key.layer, resolved));
         }
         let mut take = |layer: Layer| {

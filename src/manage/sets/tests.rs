@@ -16,6 +16,7 @@ fn set() -> EncryptionSet {
         subscription: None,
         auto_rotate: false,
         epoch: false,
+        recovery: true,
         generation: 1,
         created: UnixTime(0),
     }

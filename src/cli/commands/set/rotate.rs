@@ -53,8 +53,12 @@ pub(super) fn due(
     for due in due {
         let rotated = due.reason.map_err(Failure::from).and_then(|reason| {
             output.say(format_args!("set '{}': {}", due.set, sentence(&reason)));
-            let request =
-                RotationRequest { set: due.set.clone(), layer: due.layer, resume: reason == DueReason::Unfinished };
+            let request = RotationRequest {
+                set: due.set.clone(),
+                layer: due.layer,
+                resume: reason == DueReason::Unfinished,
+                envelopes: None,
+            };
             rotated(home, &request, how, (&ctl, &stopped), global, output)
         });
         match rotated {
@@ -138,6 +142,12 @@ fn tell(report: &RotationReport, output: &Output) {
     }
     if report.rewrapped > 0 || report.covered == 0 {
         output.say(format_args!("re-wrapped {}", known(report.rewrapped)));
+    }
+    if report.aside > 0 {
+        output.say(format_args!(
+            "wrote new heads of {} that can't be written, for 'open --envelope'",
+            known(report.aside)
+        ));
     }
     for (path, error) in &report.failures {
         let path = sobre::io::escaped_path(path);

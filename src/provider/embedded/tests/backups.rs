@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 
 use super::keys::{insert, pkcs8_of, private_parts};
+use crate::format::EpochRecord;
+
 use super::*;
 use crate::io::{CommitError, partial_path};
 use crate::key::Thumbprint;
@@ -423,6 +425,9 @@ fn golden_backups_open_for_ever() {
     let by_passphrase = unlocked(include_bytes!("golden/v1-passphrase.backup")).expect("opens");
     let file = BackupFile::parse(include_bytes!("golden/v1-key.backup").to_vec()).expect("in bounds");
     let by_key = file.unlock(BackupUnlock::Key(&recovery)).expect("opens");
+    assert!(by_passphrase.epochs.is_empty());
+    let [epoch] = by_key.epochs.as_slice() else { panic!("one epoch record") };
+    assert_eq!(epoch.encode(), golden_epoch());
     for backup in [by_passphrase, by_key] {
         let [vault] = backup.vaults.as_slice() else { panic!("one vault") };
         assert_eq!(
@@ -465,7 +470,8 @@ fn golden_files_are_written() {
     vault.delete(&name("gone"), &at(1_750_000_000)).expect("deletes");
     std::fs::write(golden.join("v1.wrapped"), wrap(&vault, &first).ciphertext).expect("writes");
     let to = BackupRecipient::Key(golden_recovery().public().expect("public"));
-    let (for_key, _) = SealedBackup::seal(&[&vault], &to, &cx()).expect("seals");
+    let epoch = EpochRecord::decode(golden_epoch()).expect("a record");
+    let (for_key, _) = SealedBackup::seal_with(&[&vault], vec![epoch], &to, &cx()).expect("seals");
     std::fs::write(golden.join("v1-key.backup"), for_key.bytes()).expect("writes");
     drop(for_key);
     let backup = sealed(&[&vault]);
@@ -476,6 +482,11 @@ fn golden_files_are_written() {
     for suffix in ["", ".key"] {
         std::fs::copy(files::beside(&path, suffix), golden.join(format!("v1.db{suffix}"))).expect("copies");
     }
+}
+
+/// Any record does: what key it is wrapped under makes no difference to a backup.
+fn golden_epoch() -> &'static [u8] {
+    include_bytes!("../../../../vectors/golden/5a653dc86934269d41313631ad4ff538.sobre-epoch")
 }
 
 fn golden_recovery() -> RsaPrivateKey {

@@ -120,6 +120,52 @@ fn figures() {
     println!("a rotation among 100,000: {:?}", start.elapsed());
 }
 
+/// The private-key work of a rotation without epoch key: every DEK is unwrapped with the old version and wrapped under the new one.
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn a_hundred_thousand_deks_are_moved_at_the_rate_of_the_private_key() {
+    use rayon::prelude::*;
+
+    let (_folder, path) = folder();
+    let vault = plain(&path);
+    let old = import(&vault, "backup");
+    let new = vault.import(&name("next"), &test_key("rsa2056"), &cx()).expect("a key");
+    let der = key_der("rsa2048.pkcs8");
+    let raw = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(&der).expect("a key")).expect("a key");
+    let deks: Vec<SecretBytes> = (0..1000).map(|_| SecretBytes::copied_from(&[7; 128])).collect();
+    let wrapped: Vec<WrappedKey> = crate::provider::wrap_all(&vault, &old, &deks, &cx())
+        .into_iter()
+        .map(|wrapped| wrapped.expect("wraps"))
+        .collect();
+    let (mut ratios, mut moved, mut seconds) = (Vec::new(), 0, 0.0);
+    while moved < 100_000 {
+        let start = Instant::now();
+        wrapped.par_iter().with_max_len(1).for_each(|wrapped| {
+            let mut out = vec![0; raw.min_output_size()];
+            raw.decrypt(&OAEP_SHA256_MGF1SHA256, &wrapped.ciphertext, &mut out, None).expect("decrypts");
+        });
+        let bare = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        crate::provider::unwrap_each(&vault, &wrapped, &cx(), |_, dek| {
+            let again = vault.wrap_key(&new, &dek.expect("unwraps"), &cx()).expect("wraps");
+            assert_eq!(again.thumbprint, new.thumbprint);
+            std::ops::ControlFlow::Continue(())
+        });
+        let through = start.elapsed().as_secs_f64();
+        ratios.push(bare / through);
+        moved += wrapped.len();
+        seconds += through;
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ratios.len() / 2];
+    println!(
+        "{moved} wrapped DEKs moved in {seconds:.1} s, {:.0} a second; against AWS-LC's unwrapping alone on as many cores: {:.1} %",
+        1e5 / seconds,
+        ratio * 100.0
+    );
+    assert!(ratio >= 0.9, "{ratio}");
+}
+
 /// Compares with AWS-LC alone, in turns, on all cores.
 fn unwrap_rate(vault: &EmbeddedVault, wrapped: &WrappedKey, what: &str) {
     let der = key_der("rsa2048.pkcs8");
