@@ -11,6 +11,7 @@ mod impact;
 mod keys;
 mod paths;
 mod preflight;
+mod replace;
 mod restore;
 mod rotation;
 mod sets;
@@ -27,6 +28,7 @@ pub use preflight::{
     Challenge, Choice, KeyPlace, NeedState, NeededKey, Preflight, PreflightOptions, SnapshotCheck, Standing,
     UnansweredVault, UnreadSnapshot, Verdict,
 };
+pub use replace::{ReplaceReport, Replacement};
 pub use restore::Restored;
 pub use rotation::{DueReason, DueSet, KeyOrigin, Remaining, RotationReport, RotationRequest};
 pub use sets::{KeyWarning, NewSet, SetChanges, SetError, SetKeys};

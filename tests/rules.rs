@@ -34,7 +34,7 @@ const RULES: &[(u8, Behind)] = &[
     (18, Tests(&["a_preflight_names_every_key_and_says_whether_it_is_there"])),
     (19, Later("machines")),
     (20, Later("machines")),
-    (21, Later("images")),
+    (21, Tests(&["a_set_belongs_to_one_location"])),
     (22, Later("images")),
     (23, Later("images")),
     (24, Later("images")),
@@ -97,7 +97,7 @@ const RULES: &[(u8, Behind)] = &[
     (63, Tests(&["expired_and_future_keys_unwrap_but_do_not_wrap", "disabled_and_deleted_keys_never_wrap"])),
     (64, Tests(&["a_killed_rotation_goes_on_and_every_snapshot_opens_at_every_moment"])),
     (65, Tests(&["what_is_due_is_rotated_and_nothing_else"])),
-    (66, Later("machines")),
+    (66, Tests(&["what_is_moved_to_a_set_belongs_to_it_and_else_keeps_its_own"])),
     (67, Later("machines")),
     (68, Later("machines")),
     (
@@ -115,7 +115,7 @@ const RULES: &[(u8, Behind)] = &[
     (75, Later("databases")),
     (76, Tests(&["a_line_has_the_names_that_azure_uses"])),
     (77, Tests(&["sha1_vectors_agree", "sha256_vectors_agree"])),
-    (78, Tests(&["a_purge_is_on_record_before_it_is_done"])),
+    (78, Tests(&["a_purge_is_on_record_before_it_is_done", "a_stolen_key_is_replaced_by_one_in_another_vault"])),
 ];
 
 /// Parts of the project that a rule may wait for.

@@ -265,7 +265,7 @@ pub(crate) struct InspectArgs {
 
 /// Changes who can open snapshots.
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("change").required(true).args(["to", "add", "remove", "repair"])))]
+#[command(group(clap::ArgGroup::new("change").required(true).args(["to", "set", "add", "remove", "repair"])))]
 pub(crate) struct RewrapArgs {
     /// Snapshots
     #[arg(value_name = "SNAP", required_unless_present = "files_from")]
@@ -276,6 +276,9 @@ pub(crate) struct RewrapArgs {
     /// Only this key opens them from now on
     #[arg(long, value_name = "KEY")]
     pub(crate) to: Option<String>,
+    /// Only the keys of this set open them from now on, and they belong to it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
     /// This key opens them as well
     #[arg(long, value_name = "KEY")]
     pub(crate) add: Option<String>,

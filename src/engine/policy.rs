@@ -81,6 +81,16 @@ impl LayerPolicy {
         Ok(self)
     }
 
+    /// Returns the record of the epoch key that wraps, where there is one: see [`SealPolicy::epochs`].
+    pub fn epochs(&self) -> impl Iterator<Item = &EpochRecord> {
+        self.epoch.iter().map(|(epoch, _)| epoch.record())
+    }
+
+    /// Returns the KEKs, also the one behind an epoch key.
+    pub(super) fn keks(&self) -> impl Iterator<Item = &WrappingKey> {
+        self.epoch.iter().map(|(_, kek)| kek).chain(&self.keys)
+    }
+
     /// Whether any key is a customer's.
     pub(super) fn customer(&self) -> bool {
         let epoch = self.epoch.as_ref().is_some_and(|(epoch, _)| epoch.customer());
@@ -158,7 +168,7 @@ impl SealPolicy {
 
     /// Returns the records of the epoch keys that will wrap: copies of them belong beside the snapshot, before it is there.
     pub fn epochs(&self) -> impl Iterator<Item = &EpochRecord> {
-        self.layers.iter().filter_map(|(_, keys)| Some(keys.epoch.as_ref()?.0.record()))
+        self.layers.iter().flat_map(|(_, keys)| keys.epochs())
     }
 
     /// Adds a public label.

@@ -188,7 +188,7 @@ impl Engine {
                 Ok((entries, section.set.clone()))
             }
             Change::To(keys) => {
-                for key in &keys.keys {
+                for key in keys.keks() {
                     check_owner(section, key)?;
                 }
                 Ok((self.wrap(keys, section.layer, blob)?, keys.set.clone()))

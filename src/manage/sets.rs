@@ -300,7 +300,7 @@ fn layers(kind: SetKind) -> &'static [Layer] {
     }
 }
 
-fn platform_layer(kind: SetKind) -> Layer {
+pub(super) fn platform_layer(kind: SetKind) -> Layer {
     match kind {
         SetKind::PlatformAndCustomer => Layer::Outer,
         SetKind::Customer | SetKind::Platform => Layer::Inner,

@@ -391,3 +391,75 @@ fn a_set_may_forbid_recovery_keys() {
     world.sobre("set update strict --recovery on").code(0);
     assert_eq!(wrapped(&world, "strict"), 2);
 }
+
+#[test]
+fn a_stolen_key_is_replaced_by_one_in_another_vault() {
+    let world = both();
+    let in_set = seal(&world, "prod", 2);
+    seal(&world, "both", 1);
+    world.sobre("seal -q small.img alone.sobre --key backup").code(0);
+    world.sobre("set create many --type customer --key backup --epoch").code(0);
+    std::fs::create_dir(world.path("m")).expect("makes");
+    world.sobre("seal -q --set many small.img m/0.sobre").code(0);
+    world.sobre("vault create safe").code(0);
+    let same = world.sobre("key replace customer/backup --with customer/other").clone();
+    same.code(2).warns("whoever took one may have taken the other");
+    world
+        .sobre("key replace customer/backup --with safe/backup -n")
+        .code(0)
+        .prints("set 'prod' would seal with safe/backup");
+    let replaced = world.sobre("key replace customer/backup --with safe/backup").code(0).clone();
+    replaced.prints("made key safe/backup@1").prints("set 'prod' seals with safe/backup@1 now; re-wrapped 2 snapshots");
+    replaced
+        .prints("set 'many' seals with safe/backup@1 now; re-wrapped 1 snapshot")
+        .prints("re-wrapped 1 snapshot outside");
+    replaced.prints("no known snapshot becomes unreadable").warns("seal it anew");
+    let refused = world.sobre("key replace customer/backup --with safe/backup --delete").clone();
+    refused.code(14).warns("no folder was ever scanned");
+    world.sobre("catalog rebuild .").code(0);
+    for name in [in_set[0].as_str(), &in_set[1], "alone.sobre", "m/0.sobre", "both-0.sobre"] {
+        world.sobre(&format!("verify -q {name}")).code(0);
+    }
+    world.sobre("key replace customer/backup --with safe/backup --delete").code(0).prints("deleted customer/backup");
+    for name in [in_set[0].as_str(), &in_set[1], "alone.sobre", "m/0.sobre", "both-0.sobre"] {
+        world.sobre(&format!("verify -q {name}")).code(0);
+    }
+    world.sobre("seal -q --set prod small.img after.sobre").code(0);
+    world.sobre("seal -q --set many small.img m/1.sobre").code(0);
+}
+
+#[test]
+fn a_set_belongs_to_one_location() {
+    let world = prod();
+    world.sobre("set create weu --type customer --key backup --location westeurope").code(0);
+    world.sobre("set show weu").prints("westeurope");
+    world.sobre("set update weu --location eastus").code(0);
+    assert_eq!(world.sobre("set show weu --json").json()["set"]["location"], "eastus");
+    world.sobre("set create two --type customer --key backup --location a --location b").code(2);
+}
+
+#[test]
+fn what_is_moved_to_a_set_belongs_to_it_and_else_keeps_its_own() {
+    let world = prod();
+    seal(&world, "prod", 1);
+    world.sobre("key create other --size 2048").code(0);
+    world.sobre("set create late --type customer --key other").code(0);
+    world.sobre("set create epochal --type customer --key other --epoch").code(0);
+    let set_of = |world: &World| {
+        world.sobre("inspect --json prod-0.sobre").json()["snapshots"][0]["layers"][0]["set"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    world.sobre("rewrap prod-0.sobre --add other").code(0);
+    assert_eq!(set_of(&world).as_deref(), Some("prod"));
+    world.sobre("rewrap prod-0.sobre --set late").code(0);
+    assert_eq!(
+        (set_of(&world).as_deref(), keys_of(&world, "prod-0.sobre", 0)),
+        (Some("late"), vec!["customer/other@1".to_owned()])
+    );
+    world.sobre("rewrap prod-0.sobre --set epochal").code(0);
+    world.sobre("verify prod-0.sobre").code(0);
+    world.sobre("set rotate epochal").code(0).prints("over 1 snapshot");
+    world.sobre("verify prod-0.sobre").code(0);
+    world.sobre("rewrap prod-0.sobre --set none").code(10);
+}

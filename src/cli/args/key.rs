@@ -153,6 +153,22 @@ pub(crate) enum KeyCommand {
         /// The key, or one version of it, as in NAME@2
         key: String,
     },
+    /// Put another key, in another vault, in the place of one that was stolen: sets, epoch keys and snapshots move to it
+    Replace {
+        /// The key that was stolen
+        key: String,
+        /// The key that takes its place, as in VAULT/NAME; it is made where there is none
+        #[arg(long = "with", value_name = "KEY")]
+        new: String,
+        /// Delete the old key when nothing needs it any more
+        #[arg(long)]
+        delete: bool,
+        /// With --delete: delete it although snapshots become unreadable, or nobody knows which
+        #[arg(long, requires = "delete")]
+        accept_loss: bool,
+        #[command(flatten)]
+        change: Change,
+    },
     /// Delete a key with all its versions; it can be recovered
     Delete {
         /// The key, without a version

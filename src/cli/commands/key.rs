@@ -6,6 +6,7 @@ mod copy;
 mod export;
 mod impact;
 mod import;
+mod replace;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,6 +67,9 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
             change::policy(key, &periods, *change, global, output)
         }
         KeyCommand::Impact { key } => impact::impact(key, global, output),
+        KeyCommand::Replace { key, new, delete, accept_loss, change } => {
+            replace::run(key, new, (*delete, *accept_loss), *change, global, output)
+        }
         KeyCommand::Delete { key, accept_loss, change } => change::delete(key, *accept_loss, *change, global, output),
         KeyCommand::Recover { key, change } => change::recover(key, *change, global, output),
         KeyCommand::Purge { key, accept_loss, record, change } => {

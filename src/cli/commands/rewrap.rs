@@ -15,7 +15,7 @@ use sobre::manage::Home;
 use sobre::{Engine, Error};
 
 use crate::cli::args::{Global, LayerName, RewrapArgs};
-use crate::cli::commands::set::in_pool;
+use crate::cli::commands::set::{in_pool, set_name};
 use crate::cli::commands::{open_home, open_snapshot};
 use crate::cli::exit::{Failure, SOME_FAILED};
 use crate::cli::progress::Progress;
@@ -29,11 +29,11 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
         snapshots.extend(listed(list)?);
     }
     let home = open_home(global)?;
-    let change = change(&home, args)?;
     let layer = match args.layer {
         LayerName::Customer => Layer::Inner,
         LayerName::Platform => Layer::Outer,
     };
+    let change = change(&home, args, layer)?;
     if args.dry_run {
         return foresee(&snapshots, layer, &change, output);
     }
@@ -196,7 +196,15 @@ fn tell_failure(failure: &Failure) {
     let _ = writeln!(std::io::stderr(), "sobre: {}", failure.message);
 }
 
-fn change(home: &Home, args: &RewrapArgs) -> Result<Change, Failure> {
+fn change(home: &Home, args: &RewrapArgs, layer: Layer) -> Result<Change, Failure> {
+    if let Some(set) = &args.set {
+        let policy = home.keys_of_set(&set_name(set)?)?.layer(layer)?;
+        // Records of epoch keys are there before what needs them.
+        for snapshot in if args.dry_run { &[] } else { args.snapshots.as_slice() } {
+            home.put_epochs(policy.epochs(), args.envelope.as_deref().unwrap_or(snapshot))?;
+        }
+        return Ok(Change::To(policy));
+    }
     let find = |text: &String| -> Result<_, Failure> { Ok(home.find(&Home::key_ref(text)?)?) };
     Ok(match (&args.to, &args.add, &args.remove) {
         (Some(key), ..) => Change::To(LayerPolicy::new(vec![find(key)?]).map_err(Error::from)?),

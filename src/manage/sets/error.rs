@@ -97,6 +97,8 @@ pub enum SetError {
         /// What the vault gives.
         found: Thumbprint,
     },
+    /// The key that takes a compromised one's place must be in another vault.
+    SameVault(String),
 }
 
 impl SetError {
@@ -114,7 +116,8 @@ impl SetError {
             | Self::Name { .. }
             | Self::NoEpochs(_)
             | Self::NoSuchLayer(_)
-            | Self::Owner { .. } => ErrorKind::Usage,
+            | Self::Owner { .. }
+            | Self::SameVault(_) => ErrorKind::Usage,
         }
     }
 }
@@ -154,6 +157,9 @@ impl fmt::Display for SetError {
                 Escaped(key),
                 found.short()
             ),
+            Self::SameVault(vault) => {
+                write!(f, "both keys are in vault '{}': whoever took one may have taken the other", Escaped(vault))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::catalog::{CatalogError, EncryptionSet, SetName};
 use crate::clock::UnixTime;
-use crate::engine::{EpochKey, LayerPolicy, SealPolicy};
+use crate::engine::{EpochKey, LayerPolicy, PolicyError, SealPolicy};
 use crate::format::Layer;
 use crate::io::Escaped;
 use crate::manage::{Home, HomeError, Resolved};
@@ -31,14 +31,23 @@ impl SetKeys {
     ///
     /// [`HomeError::Engine`] when there are too many keys.
     pub fn policy(&self) -> Result<SealPolicy, HomeError> {
-        let inner = self.layer(Layer::Inner, &self.inner)?;
+        let inner = self.layer(Layer::Inner)?;
         Ok(match &self.outer {
-            Some(outer) => SealPolicy::double(inner, self.layer(Layer::Outer, outer)?),
+            Some(_) => SealPolicy::double(inner, self.layer(Layer::Outer)?),
             None => SealPolicy::new(inner),
         })
     }
 
-    fn layer(&self, layer: Layer, resolved: &Resolved) -> Result<LayerPolicy, HomeError> {
+    /// Makes the policy of one layer.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Engine`] when there are too many keys, or none for that layer.
+    pub fn layer(&self, layer: Layer) -> Result<LayerPolicy, HomeError> {
+        let resolved = match layer {
+            Layer::Inner => &self.inner,
+            Layer::Outer => self.outer.as_ref().ok_or(PolicyError::NoSuchLayer)?,
+        };
         let epoch = self.epochs.iter().find(|epoch| epoch.layer() == layer);
         let policy = match (epoch, resolved.keys.split_first()) {
             (Some(epoch), Some((kek, others))) => {
