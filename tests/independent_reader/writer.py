@@ -125,6 +125,7 @@ class EpochRecipe:
     flags: int = 0
     tlvs: Sequence[tuple[int, bytes]] = ()
     fixed_edits: Sequence[tuple[int, bytes]] = ()  # done before anything is derived from FIXED
+    key: bytes | None = None
     blob: bytes | None = None
 
 
@@ -284,7 +285,7 @@ def make_epoch(r: EpochRecipe) -> Epoch:
     raw = bytearray((raw + rnd.get(f"epoch id {r.layer}", 16)).ljust(1024, b"\0"))
     for at, value in r.fixed_edits:
         raw[at : at + len(value)] = value
-    epoch = Epoch(bytes(raw), rnd.get(f"epoch key {r.layer}", 32), r.layer, bytearray())
+    epoch = Epoch(bytes(raw), r.key or rnd.get(f"epoch key {r.layer}", 32), r.layer, bytearray())
     blob = sha(b"sobre/1 epoch\0" + u8(r.layer) + sha(epoch.fixed)) + epoch.key if r.blob is None else r.blob
     entries = [
         make_entry(to, blob, rnd.get(f"epoch oaep {r.layer} {i} {r.generation}", 32)) for i, to in enumerate(r.recipients)
