@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 HEAD_LEN = 32768
@@ -44,8 +45,10 @@ MAX_DISK = 1 << 48
 MAX_CHUNKS = 1 << 28
 
 MAGIC = b"\x89SOBRE\r\n"
+SNAPSHOT, EPOCH = 1, 3
 SUITES = {1: "xts-blake3", 2: "xts-gmac", 3: "xts-gcm"}
 LAYERS = {1: 1, 2: 1, 3: 2}
+EPOCH_SUFFIX = ".sobre-epoch"
 LABEL_KEY = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-")
 
 Say = Callable[[str], None]
@@ -76,7 +79,7 @@ class NotSupported(SobreError):
 
 
 class WrongKey(SobreError):
-    """No key at hand opens a layer (section 9, step 4)."""
+    """No key at hand opens a layer, or an epoch record that it needs is missing (section 9, step 4)."""
 
     exit_code = 12
     kind = "wrong key"
@@ -229,16 +232,17 @@ class Fixed:
     labels: list[tuple[str, str]]
 
 
-def fixed_unsupported(raw: bytes) -> str | None:
-    """What of version, kind, suite and critical bits this reader does not know, if anything."""
+def fixed_unsupported(raw: bytes, expect: int) -> str | None:
+    """What of version, kind, suite and critical bits this reader does not know in a head of kind `expect`, if anything."""
     version, kind, suite = int.from_bytes(raw[8:10], "little"), raw[10], raw[11]
     critical = int.from_bytes(raw[16:20], "little")
     if version != 1:
         return f"version {version}"
-    # Assumed: every other value of these is "unknown", 0 too.
-    if kind != 1:
+    # Assumed: every other value of these is "unknown", 0 too; so is a known kind where the other one belongs, and a
+    # snapshot's suite in an epoch record.
+    if kind != expect:
         return f"kind {kind}"
-    if suite not in SUITES:
+    if suite not in (SUITES if expect == SNAPSHOT else (0,)):
         return f"suite {suite}"
     if critical:
         return f"critical bits {critical:#x}"
@@ -338,7 +342,7 @@ def parse_entry(raw: bytes) -> Entry:
     return Entry(kind, alg, tp_alg, tp, locators, ct)
 
 
-def parse_section(raw: bytes, layer: int) -> Section:
+def parse_section(raw: bytes, layer: int, source_lens: Sequence[int]) -> Section:
     """`raw` is the section with its length and mac."""
     cur = Cursor(raw, f"SECTION {layer}")
     cur.u32()
@@ -352,7 +356,7 @@ def parse_section(raw: bytes, layer: int) -> Section:
     need(set_len <= 128, f"SECTION {layer}: set_len")
     set_name = utf8(cur.take(set_len), "name of the encryption set")
     source_len = cur.u16()
-    need(source_len in ((0, 32) if layer == 1 else (0,)), f"SECTION {layer}: source_len")
+    need(source_len in source_lens, f"SECTION {layer}: source_len")
     source = cur.take(source_len)
     entries: list[Entry] = []
     for _ in range(count):
@@ -377,7 +381,8 @@ def parse_tlvs(cur: Cursor) -> list[tuple[int, bytes]]:
     return tlvs
 
 
-def parse_envelope(raw: bytes, layers: int) -> Envelope:
+def parse_envelope(raw: bytes, sources: dict[int, Sequence[int]]) -> Envelope:
+    """`sources` has the layers in order, with the lengths that `source` may have."""
     need(raw[:4] == b"ENVL", "ENVELOPE: magic")
     size = int.from_bytes(raw[4:8], "little")
     need(16 <= size <= ENVELOPE_LEN, "ENVELOPE: len")
@@ -386,11 +391,11 @@ def parse_envelope(raw: bytes, layers: int) -> Envelope:
     cur.take(8)
     generation = cur.u64()
     sections = []
-    for layer in range(1, layers + 1):
+    for layer, source_lens in sources.items():
         length = cur.u32()
         need(length >= 4, "SECTION: len")
         cur.at -= 4
-        sections.append(parse_section(cur.take(length), layer))
+        sections.append(parse_section(cur.take(length), layer, source_lens))
     return Envelope(generation, sections, parse_tlvs(cur))
 
 
@@ -404,16 +409,22 @@ class Head:
     envelope: Envelope
 
 
+def check_head(what: str, raw: bytes, kind: int) -> None:
+    """What makes a head of any kind usable before its fields are looked at (section 9, step 1)."""
+    need(len(raw) == HEAD_LEN, f"{what}: not {HEAD_LEN} bytes")
+    need(raw[:8] == MAGIC, f"{what}: magic")
+    need(sha(raw[:32736]) == raw[32736:], f"{what}: check hash")
+    reason = fixed_unsupported(raw[:FIXED_LEN], kind)
+    if reason is not None:
+        raise NotSupported(f"{what}: {reason}")
+
+
 def read_head(name: str, raw: bytes) -> Head:
     """Raises Damaged or NotSupported when the head isn't usable."""
-    need(len(raw) == HEAD_LEN, f"head {name}: cut short")
-    need(raw[:8] == MAGIC, f"head {name}: magic")
-    need(sha(raw[:32736]) == raw[32736:], f"head {name}: check hash")
-    reason = fixed_unsupported(raw[:FIXED_LEN])
-    if reason is not None:
-        raise NotSupported(f"head {name}: {reason}")
+    check_head(f"head {name}", raw, SNAPSHOT)
     fixed = parse_fixed(raw[:FIXED_LEN])
-    return Head(name, fixed, parse_envelope(raw[FIXED_LEN:32736], fixed.layers))
+    sources: dict[int, Sequence[int]] = {1: (0, 32), 2: (0,)} if fixed.layers == 2 else {1: (0, 32)}
+    return Head(name, fixed, parse_envelope(raw[FIXED_LEN:32736], sources))
 
 
 @dataclass(frozen=True)
@@ -642,17 +653,21 @@ def oaep(alg: int) -> padding.OAEP:
     return padding.OAEP(mgf=padding.MGF1(digest()), algorithm=digest(), label=None)
 
 
-def unwrap(section: Section, ring: Keyring) -> bytes:
-    """Section 9, step 4: the BLOB of a layer."""
-    for entry in section.entries:
-        key = ring.get(entry.tp)
-        if key is None or entry.type != 1 or entry.alg not in (1, 2) or entry.tp_alg != 1:
-            continue
-        try:
-            return key.decrypt(entry.ct, oaep(entry.alg))
-        except ValueError:
-            raise WrongKey(f"layer {section.layer}: the key doesn't decrypt the entry") from None
-    raise WrongKey(f"layer {section.layer}: no entry for a key at hand")
+def is_for_kek(entry: Entry, ring: Keyring) -> bool:
+    """An entry of type 1 that can be used, for a key at hand."""
+    return entry.type == 1 and entry.alg in (1, 2) and entry.tp_alg == 1 and entry.tp in ring
+
+
+def is_for_epoch(entry: Entry) -> bool:
+    """An entry of type 2 that can be used."""
+    return entry.type == 2 and entry.alg == 3 and entry.tp_alg == 2 and is_zero(entry.tp[16:])
+
+
+def decrypt(entry: Entry, ring: Keyring, what: str) -> bytes:
+    try:
+        return ring[entry.tp].decrypt(entry.ct, oaep(entry.alg))
+    except ValueError:
+        raise WrongKey(f"{what}: the key doesn't decrypt the entry") from None
 
 
 def open_blob(blob: bytes, layer: int, H: bytes) -> bytes:
@@ -690,13 +705,151 @@ def derive(secrets: Sequence[bytes], H: bytes) -> Keys:
     )
 
 
-def unlock(heads: Heads, ring: Keyring, say: Say) -> Keys:
+# --- section 3.3: epoch records ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    H: bytes
+    layer: int
+    optional: int
+    created: int
+    id: bytes
+    envelope: Envelope
+
+    @property
+    def section(self) -> Section:
+        return self.envelope.sections[0]
+
+
+def parse_epoch_record(raw: bytes) -> EpochRecord:
+    """Section 9, step 1, for the one head of an epoch record."""
+    check_head("epoch record", raw, EPOCH)
+    layer, optional, created = raw[12], *struct.unpack_from("<IQ", raw, 20)
+    need(layer in (1, 2), "epoch record: layer")
+    need(is_zero(raw[13:16]) and is_zero(raw[48:FIXED_LEN]), "epoch record: zeros")
+    envelope = parse_envelope(raw[FIXED_LEN:32736], {layer: (0,)})
+    return EpochRecord(sha(raw[:FIXED_LEN]), layer, optional, created, raw[32:48], envelope)
+
+
+def open_record(record: EpochRecord, layer: int, ring: Keyring) -> bytes:
+    """Section 9, steps 4 to 6, for an epoch record: its K_wrap, for entries of `layer`."""
+    # Assumed: a record for the other layer is damaged or forged, and that is seen before a key is used.
+    need(record.layer == layer, f"epoch record: it is for layer {record.layer}, not for layer {layer}")
+    entry = next((e for e in record.section.entries if is_for_kek(e, ring)), None)
+    if entry is None:
+        raise WrongKey("epoch record: no entry for a key at hand")
+    blob = decrypt(entry, ring, "epoch record")
+    need(len(blob) == 64, "epoch record: BLOB: length")
+    tag = sha(b"sobre/1 epoch\0" + bytes([record.layer]) + record.H)
+    need(hmac.compare_digest(blob[:32], tag), "epoch record: BLOB: tag")
+    prk = extract(record.H, bytes([record.layer]) + blob[32:])
+    need(record.section.verifies(expand(prk, b"sobre/1 envelope")), "epoch record: SECTION: mac")
+    return expand(prk, b"sobre/1 epoch wrap")
+
+
+def read_record(path: str) -> EpochRecord:
+    # Nothing but a regular file is opened: a named pipe would stop the reader.
+    need(stat.S_ISREG(os.stat(path).st_mode), "epoch record: not a regular file")
+    with open(path, "rb") as file:
+        return parse_epoch_record(file.read(HEAD_LEN + 1))
+
+
+def file_name(ident: bytes) -> str:
+    return ident.hex() + EPOCH_SUFFIX
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """The folders where epoch records are looked for, the nearest first: that of the snapshot, then further ones."""
+
+    folders: Sequence[str] = ()
+
+    def copies(self, ident: bytes) -> Iterator[tuple[str, EpochRecord | SobreError]]:
+        """Every copy of a record, by its id. What stands under its name and can't be read counts as a copy as well."""
+        name = file_name(ident)
+        for folder in self.folders:
+            path = os.path.join(folder, name)
+            try:
+                record = read_record(path)
+                if record.id == ident:
+                    yield path, record
+            except FileNotFoundError:
+                pass
+            except SobreError as err:
+                yield path, err
+            # Assumed: records are the files whose names end with ".sobre-epoch". One of another name comes after the one
+            # of the right name in the same folder.
+            for other in sorted(n for n in os.listdir(folder) if n.endswith(EPOCH_SUFFIX) and n != name):
+                path = os.path.join(folder, other)
+                try:
+                    record = read_record(path)
+                except (SobreError, OSError):
+                    continue
+                if record.id == ident:
+                    yield path, record
+
+    def wrapping_key(self, ident: bytes, layer: int, ring: Keyring, say: Say) -> bytes:
+        """K_wrap of the first copy that serves; else the error of the nearest copy."""
+        first: SobreError | None = None
+        for path, copy in self.copies(ident):
+            try:
+                if isinstance(copy, SobreError):
+                    raise copy
+                key = open_record(copy, layer, ring)
+            # Assumed: others serve whatever is wrong with a copy, also "not supported" or an entry that doesn't decrypt.
+            except SobreError as err:
+                first = first or type(err)(f"{path}: {err}")
+                continue
+            if first is not None:
+                say(f"another copy of the epoch record serves, {path}: {first}")
+            return key
+        raise first or WrongKey(f"the epoch record {file_name(ident)} is missing: {self.where()}")
+
+    def where(self) -> str:
+        return "not in " + ", ".join(self.folders) if self.folders else "no folder was named, and a pipe has none"
+
+
+def unwrap(section: Section, ring: Keyring, epochs: Epochs, say: Say) -> bytes:
+    """Section 9, step 4: the BLOB of a layer."""
+    what = f"layer {section.layer}"
+    refusals: list[SobreError] = []
+    for entry in section.entries:
+        if is_for_kek(entry, ring):
+            blob = decrypt(entry, ring, what)
+        elif is_for_epoch(entry):
+            try:
+                wrapping_key = epochs.wrapping_key(entry.tp[:16], section.layer, ring, say)
+            # Assumed: an epoch key that none of the copies gives is a key that is not at hand: a later entry may serve.
+            except SobreError as err:
+                refusals.append(err)
+                continue
+            try:
+                blob = aes_key_unwrap_with_padding(wrapping_key, entry.ct)
+            # Assumed: this is "wrong key" as with a KEK, also for a length that KWP never gives.
+            except InvalidUnwrap:
+                raise WrongKey(f"{what}: the epoch key {entry.tp[:16].hex()} doesn't unwrap the entry") from None
+        else:
+            continue
+        for refusal in refusals:
+            if not isinstance(refusal, WrongKey):
+                say(f"{what}: another entry serves: {refusal}")
+        return blob
+    # Assumed: "damaged" of a record goes before "wrong key".
+    for refusal in refusals:
+        if not isinstance(refusal, WrongKey):
+            raise refusal
+    raise WrongKey("; ".join([f"{what}: no entry for a key at hand", *map(str, refusals)]))
+
+
+def unlock(heads: Heads, ring: Keyring, epochs: Epochs, say: Say) -> Keys:
     """Section 9, steps 4 to 6, and the fallback of step 2."""
     first: SobreError | None = None
     for head in heads.in_order():
         try:
-            keys = unlock_head(head, ring)
-        except (WrongKey, Damaged) as err:
+            keys = unlock_head(head, ring, epochs, say)
+        # Assumed: an epoch record that is not supported counts as one that is damaged.
+        except (WrongKey, Damaged, NotSupported) as err:
             first = first or err
             continue
         if first is not None:
@@ -706,9 +859,9 @@ def unlock(heads: Heads, ring: Keyring, say: Say) -> Keys:
     raise first
 
 
-def unlock_head(head: Head, ring: Keyring) -> Keys:
+def unlock_head(head: Head, ring: Keyring, epochs: Epochs, say: Say) -> Keys:
     H = head.fixed.H
-    blobs = [unwrap(section, ring) for section in head.envelope.sections]
+    blobs = [unwrap(section, ring, epochs, say) for section in head.envelope.sections]
     keys = derive([open_blob(blob, layer, H) for layer, blob in enumerate(blobs, 1)], H)
     need(
         all(section.verifies(k) for section, k in zip(head.envelope.sections, keys.env, strict=True)),
@@ -907,9 +1060,10 @@ def run(
     root: bytes | None = None,
     manifest: str | None = None,
     sidecar: str | None = None,
+    epochs: Sequence[str] = (),
     say: Say = lambda message: None,
 ) -> Opened:
-    """Section 9, all of it. Without `ring`: its keyless part."""
+    """Section 9, all of it. Without `ring`: its keyless part. `epochs` are further folders with epoch records."""
     snap: FileSource | PipeSource = PipeSource(path) if is_pipe(path) else FileSource(path)
     aside = FileSource(manifest) if manifest is not None else None
     try:
@@ -918,7 +1072,9 @@ def run(
         tables = open_tables(snap, aside, fixed)
         keys = None
         if ring is not None:
-            keys = unlock(heads, ring, say)
+            # Nothing is beside a pipe.
+            beside = [] if isinstance(snap, PipeSource) else [os.path.dirname(path)]
+            keys = unlock(heads, ring, Epochs([folder or "." for folder in (*beside, *epochs)]), say)
             check_footer_mac(tables.footer, keys)
         read_index(tables, fixed.H)
         need(root is None or root == tables.footer.root, "not the root that was asked for")
@@ -980,9 +1136,9 @@ def describe_section(section: Section) -> dict[str, object]:
         "entries": [
             {
                 "type": e.type,
-                "alg": {1: "RSA-OAEP-256", 2: "RSA-OAEP"}.get(e.alg, str(e.alg)),
+                "alg": {1: "RSA-OAEP-256", 2: "RSA-OAEP", 3: "AES-256-KWP"}.get(e.alg, str(e.alg)),
                 "tp_alg": e.tp_alg,
-                "thumbprint": e.tp.hex(),
+                **({"epoch": e.tp[:16].hex()} if is_for_epoch(e) else {"thumbprint": e.tp.hex()}),
                 "locators": e.locators,
                 "ct_len": len(e.ct),
             }
@@ -1056,6 +1212,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--manifest")
         command.add_argument("--sidecar")
         command.add_argument("--root", type=bytes.fromhex)
+        command.add_argument(
+            "--epochs", action="extend", nargs="+", default=[], metavar="DIR", help="further folders with epoch records"
+        )
     commands.add_parser("inspect").add_argument("snap")
     return parser.parse_args(argv)
 
@@ -1067,7 +1226,9 @@ def command(args: argparse.Namespace) -> dict[str, object]:
     def say(message: str) -> None:
         print(f"reader.py: {message}", file=sys.stderr)
 
-    options = {"root": args.root, "manifest": args.manifest, "sidecar": args.sidecar, "say": say}
+    options = {
+        "root": args.root, "manifest": args.manifest, "sidecar": args.sidecar, "epochs": args.epochs, "say": say,
+    }  # fmt: skip
     ring = load_keys(args.key) if args.key else None
     if args.command == "open":
         assert ring is not None

@@ -18,6 +18,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from reader import crc64, expand, extract, hmac256, sha, thumbprint
@@ -64,11 +65,76 @@ class Recipient:
 
 
 @dataclass
+class Epoch:
+    """An epoch key with its record (section 3.3); as a recipient, an ENTRY of type 2.
+
+    `head` may be changed, and what is broken then mended; what the keys follow from stays.
+    """
+
+    fixed: bytes
+    key: bytes
+    layer: int
+    head: bytearray
+    alg: int = 3
+    tp_alg: int = 2
+    type: int = 2
+    tp_rest: bytes = bytes(16)
+    locators: Sequence[str] = ()
+    ct: bytes | None = None
+
+    @property
+    def id(self) -> bytes:
+        return self.fixed[32:48]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.id.hex()}.sobre-epoch"
+
+    def expand(self, info: bytes) -> bytes:
+        H = sha(self.fixed)
+        return expand(extract(H, u8(self.layer) + self.key), info)
+
+    @property
+    def env(self) -> bytes:
+        return self.expand(b"sobre/1 envelope")
+
+    @property
+    def wrap(self) -> bytes:
+        return self.expand(b"sobre/1 epoch wrap")
+
+    def mend(self, *, mac: bool = True) -> None:
+        """The section's mac, wherever its `len` says it ends, and the check hash."""
+        if mac:
+            end = 1040 + int.from_bytes(self.head[1040:1044], "little")
+            self.head[end - 32 : end] = hmac256(self.env, bytes(self.head[1040 : end - 32]))
+        self.head[32736:] = sha(bytes(self.head[:32736]))
+
+
+@dataclass
+class EpochRecipe:
+    """Everything that decides what an epoch record looks like."""
+
+    recipients: Sequence[Recipient | Epoch]
+    layer: int = 1
+    seed: bytes = b"seed"
+    created: int = 1_700_000_000
+    optional: int = 0
+    generation: int = 1
+    set_name: str = "test"
+    source: bytes = b""
+    flags: int = 0
+    tlvs: Sequence[tuple[int, bytes]] = ()
+    fixed_edits: Sequence[tuple[int, bytes]] = ()  # done before anything is derived from FIXED
+    key: bytes | None = None
+    blob: bytes | None = None
+
+
+@dataclass
 class Recipe:
     """Everything that decides what a container looks like."""
 
-    layer1: Sequence[Recipient]
-    layer2: Sequence[Recipient] = ()
+    layer1: Sequence[Recipient | Epoch]
+    layer2: Sequence[Recipient | Epoch] = ()
     suite: int = 1
     sector_log2: int = 9
     chunk_log2: int = 16
@@ -167,40 +233,65 @@ def make_secrets(r: Recipe, rnd: Random, H: bytes) -> Secrets:
     return Secrets(layer, prk, prk[0] if len(prk) == 1 else extract(prk[0], prk[1]))
 
 
-def make_entry(to: Recipient, blob: bytes, seed: bytes) -> bytes:
+def make_entry(to: Recipient | Epoch, blob: bytes, seed: bytes) -> bytes:
     ct = to.ct
-    if ct is None:
-        ct = oaep_encrypt(to.key, blob, "sha1" if to.alg == 2 else "sha256", seed)
-    body = u8(to.type) + u16(to.alg) + u8(to.tp_alg) + thumbprint(to.key) + u8(len(to.locators))
+    if isinstance(to, Epoch):
+        tp = to.id + to.tp_rest
+        ct = aes_key_wrap_with_padding(to.wrap, blob) if ct is None else ct
+    else:
+        tp = thumbprint(to.key)
+        ct = oaep_encrypt(to.key, blob, "sha1" if to.alg == 2 else "sha256", seed) if ct is None else ct
+    body = u8(to.type) + u16(to.alg) + u8(to.tp_alg) + tp + u8(len(to.locators))
     for locator in to.locators:
         body += u16(len(locator.encode())) + locator.encode()
     body += u16(len(ct)) + ct
     return u16(len(body) + 2) + body
 
 
-def make_section(r: Recipe, rnd: Random, layer: int, secrets: Secrets, H: bytes) -> bytes:
-    recipients = r.layer1 if layer == 1 else r.layer2
-    blob = sha(b"sobre/1 dek\0" + u8(layer) + H) + secrets.layer[layer - 1]
-    entries = b"".join(
-        make_entry(to, blob, rnd.get(f"oaep {layer} {i} {r.generation}", 32)) for i, to in enumerate(recipients)
-    )
-    source = r.source if layer == 1 else b""
+def join_section(r: Recipe | EpochRecipe, layer: int, source: bytes, entries: Sequence[bytes], k_env: bytes) -> bytes:
+    """Section 3.2."""
     name = r.set_name.encode()
-    body = u8(layer) + u8(len(recipients)) + u16(r.flags) + u64(r.generation) + u64(r.created)
-    body += u16(len(name)) + name + u16(len(source)) + source + entries
+    body = u8(layer) + u8(len(entries)) + u16(r.flags) + u64(r.generation) + u64(r.created)
+    body += u16(len(name)) + name + u16(len(source)) + source + b"".join(entries)
     section = u32(4 + len(body) + 32) + body
-    return section + hmac256(secrets.env(layer), section)
+    return section + hmac256(k_env, section)
 
 
-def make_head(r: Recipe, rnd: Random, fixed: bytes, secrets: Secrets) -> bytes:
-    sections = b"".join(
-        make_section(r, rnd, layer, secrets, sha(fixed)) for layer in range(1, len(secrets.layer) + 1)
-    )
+def join_head(r: Recipe | EpochRecipe, fixed: bytes, sections: bytes) -> bytes:
+    """Section 3."""
     tlvs = b"".join(u16(kind) + u16(len(data)) + data for kind, data in r.tlvs)
     envelope = b"ENVL" + u32(16 + len(sections) + len(tlvs)) + u64(r.generation) + sections + tlvs
     assert len(envelope) <= 31712
     head = fixed + envelope.ljust(31712, b"\0")
     return head + sha(head)
+
+
+def make_section(r: Recipe, rnd: Random, layer: int, secrets: Secrets, H: bytes) -> bytes:
+    recipients = r.layer1 if layer == 1 else r.layer2
+    blob = sha(b"sobre/1 dek\0" + u8(layer) + H) + secrets.layer[layer - 1]
+    entries = [make_entry(to, blob, rnd.get(f"oaep {layer} {i} {r.generation}", 32)) for i, to in enumerate(recipients)]
+    return join_section(r, layer, r.source if layer == 1 else b"", entries, secrets.env(layer))
+
+
+def make_head(r: Recipe, rnd: Random, fixed: bytes, secrets: Secrets) -> bytes:
+    layers = range(1, len(secrets.layer) + 1)
+    return join_head(r, fixed, b"".join(make_section(r, rnd, layer, secrets, sha(fixed)) for layer in layers))
+
+
+def make_epoch(r: EpochRecipe) -> Epoch:
+    """Section 3.3. The epoch key and id follow from the seed and the layer alone: a new generation is a rewritten record."""
+    rnd = Random(r.seed)
+    raw = bytearray(MAGIC + u16(1) + u8(3) + u8(0) + u8(r.layer) + bytes(3) + u32(0) + u32(r.optional) + u64(r.created))
+    raw = bytearray((raw + rnd.get(f"epoch id {r.layer}", 16)).ljust(1024, b"\0"))
+    for at, value in r.fixed_edits:
+        raw[at : at + len(value)] = value
+    epoch = Epoch(bytes(raw), r.key or rnd.get(f"epoch key {r.layer}", 32), r.layer, bytearray())
+    blob = sha(b"sobre/1 epoch\0" + u8(r.layer) + sha(epoch.fixed)) + epoch.key if r.blob is None else r.blob
+    entries = [
+        make_entry(to, blob, rnd.get(f"epoch oaep {r.layer} {i} {r.generation}", 32)) for i, to in enumerate(r.recipients)
+    ]
+    epoch.head = bytearray(join_head(r, epoch.fixed, join_section(r, r.layer, r.source, entries, epoch.env)))
+    return epoch
 
 
 def seal_chunk(r: Recipe, rnd: Random, secrets: Secrets, chunk: int, plain: bytes) -> tuple[bytes, bytes]:
@@ -327,8 +418,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Writes a sobre container for tests. Its keys follow from the seed!")
     parser.add_argument("disk")
     parser.add_argument("out")
-    parser.add_argument("--pub", nargs="+", action="extend", required=True, help="public keys (PEM) of layer 1")
-    parser.add_argument("--pub2", nargs="+", action="extend", default=[], help="public keys (PEM) of layer 2")
+    for layer, suffix in ((1, ""), (2, "2")):
+        parser.add_argument(f"--pub{suffix}", nargs="+", action="extend", default=[], help=f"public keys (PEM) of layer {layer}")
+        parser.add_argument(
+            f"--epoch{suffix}", nargs="+", action="extend", default=[],
+            help=f"public keys (PEM) of an epoch key of layer {layer}; its record is written beside OUT",
+        )  # fmt: skip
     parser.add_argument("--suite", type=int, default=1)
     parser.add_argument("--sector-log2", type=int, default=9)
     parser.add_argument("--chunk-log2", type=int, default=18)
@@ -345,13 +440,24 @@ def main() -> int:
             keys.append(Recipient(key, alg=args.alg))
         return keys
 
-    if (args.suite == 3) != bool(args.pub2):
-        parser.error("suite 3, and only suite 3, needs --pub2")
+    seed = args.seed.encode()
+    folder = Path(args.out).parent
+
+    def layer(number: int, pub: Sequence[str], keks: Sequence[str]) -> list[Recipient | Epoch]:
+        """The epoch key first: entries stand in order of preference."""
+        if not keks:
+            return [*recipients(pub)]
+        epoch = make_epoch(EpochRecipe(recipients(keks), number, seed))
+        (folder / epoch.file_name).write_bytes(epoch.head)
+        return [epoch, *recipients(pub)]
+
+    if not args.pub and not args.epoch:
+        parser.error("layer 1 needs --pub or --epoch")
+    if (args.suite == 3) != bool(args.pub2 or args.epoch2):
+        parser.error("suite 3, and only suite 3, needs --pub2 or --epoch2")
     disk = Path(args.disk).read_bytes()
-    c = build(
-        Recipe(recipients(args.pub), recipients(args.pub2), args.suite, args.sector_log2, args.chunk_log2, args.seed.encode()),
-        disk,
-    )
+    layers = layer(1, args.pub, args.epoch), layer(2, args.pub2, args.epoch2)
+    c = build(Recipe(*layers, args.suite, args.sector_log2, args.chunk_log2, seed), disk)
     Path(args.out).write_bytes(c.join())
     if args.manifest:
         Path(args.manifest).write_bytes(c.manifest())
