@@ -1,5 +1,7 @@
 //! The command as a user and as a hostile world meet it: every test runs the real binary in a folder of its own.
 
+#[path = "cli/aliases.rs"]
+mod aliases;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bad_input.rs"]

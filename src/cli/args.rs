@@ -150,7 +150,7 @@ pub(crate) struct SealArgs {
     /// Snapshot to write; '-' is standard output
     #[arg(value_name = "DST")]
     pub(crate) target: PathBuf,
-    /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, file:PATH.pem; several times for several keys
+    /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, an alias, file:PATH.pem; several times for several keys
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
     /// Seal with the keys of this encryption set, twice if it is of both

@@ -10,6 +10,7 @@
 //! database, with its key file, is not told from the present one.
 
 mod admin;
+mod aliases;
 mod audit;
 mod audited;
 mod backup;
