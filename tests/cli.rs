@@ -32,5 +32,7 @@ mod rewrap;
 mod sets;
 #[path = "cli/transcripts.rs"]
 mod transcripts;
+#[path = "cli/vault_check.rs"]
+mod vault_check;
 #[path = "cli/world.rs"]
 mod world;

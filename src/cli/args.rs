@@ -336,6 +336,11 @@ pub(crate) enum VaultCommand {
         #[arg(long)]
         no_purge_protection: bool,
     },
+    /// Check vaults: their files, records and rights, their backup, and keys that need attention
+    Check {
+        /// The vault; all of them where none is named
+        name: Option<String>,
+    },
     /// List the configured vaults
     List,
     /// Change what becomes of deleted keys

@@ -332,7 +332,7 @@ impl Home {
         self.inner.base.config()
     }
 
-    fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
+    pub(super) fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
         let config = self.config();
         if self.is_fresh() {
             return Err(HomeError::NotSetUp { config: self.paths().config.clone() });

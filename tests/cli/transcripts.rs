@@ -6,7 +6,10 @@ use super::world::{World, disk};
 fn transcript(world: &World, lines: &[&str]) -> String {
     let mut text = String::new();
     for line in lines {
-        let words = line.split_whitespace().map(|word| word.replace("DISK", &disk().display().to_string()));
+        let words = line.split_whitespace().map(|word| {
+            let word = word.replace("DISK", &disk().display().to_string());
+            word.replace("KEYS/", &vectors("keys")).replace("IMPORTS/", &vectors("imports"))
+        });
         let ran = world.run(words);
         let code = ran
             .code
@@ -14,8 +17,14 @@ fn transcript(world: &World, lines: &[&str]) -> String {
         text.push_str(&format!("$ sobre {line}\n{}{}{code}\n", ran.out, ran.err));
     }
     let text = text.replace(&disk().display().to_string(), "DISK");
+    let text = text.replace(&vectors("keys"), "KEYS/").replace(&vectors("imports"), "IMPORTS/");
     let here = world.path("").display().to_string();
     redact(&text.replace(&here, "/here/").replace(here.trim_end_matches('/'), "/here"))
+}
+
+/// A folder of `vectors`.
+fn vectors(name: &str) -> String {
+    format!("{}/vectors/{name}/", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Replaces hashes, thumbprints and times.
@@ -232,4 +241,21 @@ fn what_happened_to_keys() {
     let world = super::audit::recorded();
     let actual = transcript(&world, &["audit show", "audit show --failed", "audit verify", "audit restart"]);
     compare(actual, snapbox::file!["../cmd/audit.txt"]);
+}
+
+#[test]
+fn vaults_are_checked() {
+    let world = World::double();
+    let actual = transcript(
+        &world,
+        &[
+            "vault check",
+            "vault backup all --to file:KEYS/test-rsa2048.spki.pem",
+            "key update customer/default --expires 2020-01-01",
+            "vault check customer",
+            "vault check platform --role run-time",
+            "vault check nope",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/vault-check.txt"]);
 }
