@@ -14,6 +14,8 @@ mod catalog;
 mod exit_codes;
 #[path = "cli/first_use.rs"]
 mod first_use;
+#[path = "cli/imports.rs"]
+mod imports;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
 #[path = "cli/json.rs"]

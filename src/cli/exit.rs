@@ -153,6 +153,9 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         }
         HomeError::NotRecorded(error) => return advice_for_audit(error.error()),
         HomeError::PlatformVault(_) => "make a vault for it first: sobre vault create NAME",
+        HomeError::Backup(BackupError::KeyVaultBackup) => {
+            "get the key out of Key Vault as PEM, PFX or .byok, for: sobre key import FILE NAME"
+        }
         HomeError::Backup(BackupError::Write(CommitError::Exists(_))) => {
             "name another file, or replace it with --force"
         }

@@ -157,6 +157,11 @@ pub struct ImportedKey {
     pub certificates: Vec<CertificateHash>,
 }
 
+/// Whether `file` is a backup blob of Key Vault, in any of the forms that its tools write.
+pub(super) fn is_key_vault_backup(file: &[u8]) -> bool {
+    matches!(detect::format(file), Err(ImportError::KeyVaultBackup))
+}
+
 /// The formats of key files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

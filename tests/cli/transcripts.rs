@@ -244,6 +244,40 @@ fn what_happened_to_keys() {
 }
 
 #[test]
+fn keys_from_elsewhere() {
+    let world = World::fresh();
+    world.write("pass", "sobre-test\n");
+    world.write("wrong", "guess\n");
+    world.write("blob", "JkF6dXJlS2V5VmF1bHRLZXlCYWNrdXBWMS5taWNyb3NvZnQuY29t");
+    let actual = transcript(
+        &world,
+        &[
+            "key import KEYS/test-ec-p256.pkcs8.pem k",
+            "key import KEYS/test-rsa1024.pkcs8.pem k",
+            "key import IMPORTS/modern.pfx k --import-passphrase-file wrong",
+            "key import IMPORTS/legacy.pfx k --import-passphrase-file wrong",
+            "key import IMPORTS/modern-certificate.pfx k --import-passphrase-file pass",
+            "key import IMPORTS/modern-certificate.pfx k --import-passphrase-file pass --discard-certificates --alias cka:0A:0B",
+            "key import KEYS/test-rsa2048.pkcs8.pem same",
+            "key import IMPORTS/rsa3072.jwk other --alias cka:0a0b",
+            "key show x5t:72E476",
+            "key show cka:0a0b",
+            "key update other --remove-alias cka:0a0b",
+            "seal DISK disk.sobre --key spki:c874c0",
+            "key export k k.byok --byok file:KEYS/test-rsa4096.spki.pem --kid transport",
+            "key export k k.byok --byok file:KEYS/test-rsa4096.spki.pem --kid transport --yes",
+            "--home elsewhere key import k.byok k",
+            "--home elsewhere key import k.byok k --target file:KEYS/test-rsa2048.pkcs8.pem",
+            "--home elsewhere key import k.byok k --target file:KEYS/test-rsa4096.pkcs8.pem",
+            "--home elsewhere open disk.sobre restored.img",
+            "key restore blob --passphrase-file pass",
+            "key restore wrong --passphrase-file pass",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/import.txt"]);
+}
+
+#[test]
 fn vaults_are_checked() {
     let world = World::double();
     let actual = transcript(

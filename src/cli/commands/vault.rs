@@ -141,8 +141,8 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
 
 fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let passphrases = Passphrases::of(global);
-    let backup = BackupFile::open(file).map_err(HomeError::from)?;
-    let contents = opened(&backup, key, &passphrases)?;
+    let backup = BackupFile::open(file).map_err(|error| Failure::from(HomeError::from(error)).at(file))?;
+    let contents = opened(&backup, key, &passphrases).map_err(|failure| failure.at(file))?;
     let home = open_home(global)?;
     let (restored, created) = home.restore(&contents)?;
     say_created(output, &created);
