@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod check;
 mod config;
 mod epochs;
 mod error;
@@ -18,6 +19,7 @@ mod sets;
 mod vaults;
 
 pub use catalog::Rebuilt;
+pub use check::{VaultCheck, VaultState, VaultWarning};
 pub use config::{AuditFailure, Config, OwnerName, VaultConfig, VaultKind};
 pub use error::HomeError;
 pub use first_use::{Created, FirstUse};

@@ -19,7 +19,7 @@ pub use audited::{Audited, Batch, NotRecorded, Trail};
 pub use bulk::{unwrap_each, wrap_all};
 pub use change::{BackupRecipient, BackupUnlock, KeyChanges, KeyRefusal};
 pub use context::OpContext;
-pub use error::{Disposition, ProviderError, ProviderErrorKind};
+pub use error::{AmbiguousKey, Disposition, ProviderError, ProviderErrorKind};
 pub use pem::{PemError, PemFault, PemFiles, PemKey};
 pub use rights::{MissingRight, Right, Role, RoleError};
 
@@ -53,8 +53,9 @@ pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ProviderErrorKind::NotFound) when this vault has no such key; else the vault's answer. A key that is disabled or deleted
-    /// is *returned*, with its state.
+    /// [`NotFound`](ProviderErrorKind::NotFound) when this vault has no such key; [`Unsupported`](ProviderErrorKind::Unsupported) because of
+    /// [`AmbiguousKey`] when the reference fits several; else the vault's answer. A key that is disabled or deleted is *returned*, with its
+    /// state.
     fn version(&self, key: &KeyRef, cx: &OpContext) -> Result<KeyVersion, ProviderError>;
 
     /// Returns the version with this thumbprint.

@@ -1,5 +1,7 @@
 //! The command as a user and as a hostile world meet it: every test runs the real binary in a folder of its own.
 
+#[path = "cli/aliases.rs"]
+mod aliases;
 #[path = "cli/audit.rs"]
 mod audit;
 #[path = "cli/bad_input.rs"]
@@ -14,6 +16,8 @@ mod epochs;
 mod exit_codes;
 #[path = "cli/first_use.rs"]
 mod first_use;
+#[path = "cli/imports.rs"]
+mod imports;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
 #[path = "cli/json.rs"]
@@ -32,5 +36,7 @@ mod rewrap;
 mod sets;
 #[path = "cli/transcripts.rs"]
 mod transcripts;
+#[path = "cli/vault_check.rs"]
+mod vault_check;
 #[path = "cli/world.rs"]
 mod world;

@@ -23,14 +23,20 @@ const RULES: &[(u8, Behind)] = &[
     (7, Later("machines")),
     (8, Later("machines")),
     (9, Later("machines")),
-    (10, Tests(&["key_with_a_certificate_is_refused_unless_it_is_discarded"])),
+    (
+        10,
+        Tests(&[
+            "key_with_a_certificate_is_refused_unless_it_is_discarded",
+            "other_files_are_refused_with_their_reason",
+        ]),
+    ),
     (11, Later("machines")),
     (12, Later("machines")),
     (13, Later("machines")),
     (14, Later("machines")),
     (15, Later("machines")),
     (16, Tests(&["no_role_has_the_rights_of_another_but_to_look"])),
-    (17, Tests(&["a_right_that_is_missing_is_named_with_its_key"])),
+    (17, Tests(&["a_right_that_is_missing_is_named_with_its_key", "a_role_is_shown_with_the_rights_that_it_has_not"])),
     (18, Tests(&["a_preflight_names_every_key_and_says_whether_it_is_there"])),
     (19, Later("machines")),
     (20, Later("machines")),
@@ -50,7 +56,14 @@ const RULES: &[(u8, Behind)] = &[
         33,
         Tests(&["a_rewrap_changes_the_key_and_nothing_below_the_heads", "the_outer_layer_may_go_back_to_the_platform"]),
     ),
-    (34, Tests(&["roles_have_their_rights_and_no_others", "a_role_does_what_it_may_and_nothing_else"])),
+    (
+        34,
+        Tests(&[
+            "roles_have_their_rights_and_no_others",
+            "a_role_does_what_it_may_and_nothing_else",
+            "a_role_is_shown_with_the_rights_that_it_has_not",
+        ]),
+    ),
     (35, Later("vaults")),
     (
         36,
@@ -70,6 +83,7 @@ const RULES: &[(u8, Behind)] = &[
         Tests(&[
             "imported_key_unwraps_what_its_file_s_public_half_wrapped",
             "every_other_file_is_refused_with_its_reason",
+            "every_format_comes_in_and_opens_what_the_same_key_has_sealed",
         ]),
     ),
     (41, Later("databases")),
@@ -105,9 +119,16 @@ const RULES: &[(u8, Behind)] = &[
         Tests(&[
             "written_byok_is_the_one_that_another_implementation_has_opened",
             "wrong_target_and_damage_look_alike",
+            "a_key_goes_from_home_to_home_as_byok",
         ]),
     ),
-    (70, Tests(&["other_contents_are_refused_with_their_reason", "other_material_under_the_same_name_is_refused"])),
+    (
+        70,
+        Tests(&[
+            "copies_of_keys_that_are_not_ours_or_not_whole_are_told_apart",
+            "other_material_under_the_same_name_is_refused",
+        ]),
+    ),
     (71, Tests(&["a_deleted_key_does_nothing_but_be_listed_recovered_and_purged"])),
     (72, Later("vaults")),
     (73, Tests(&["periods_are_those_of_iso_8601", "less_than_a_week_and_more_than_a_century_are_refused"])),

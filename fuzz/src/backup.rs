@@ -70,6 +70,7 @@ pub fn payload() -> Vec<u8> {
     bytes.extend_from_slice(&[0; 18]);
     bytes.extend_from_slice(&(pkcs8.len() as u16).to_le_bytes());
     bytes.extend_from_slice(&pkcs8);
+    bytes.extend_from_slice(b"\x01\x02\x02\x00\x0a\x0b");
     bytes
 }
 

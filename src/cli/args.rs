@@ -150,7 +150,7 @@ pub(crate) struct SealArgs {
     /// Snapshot to write; '-' is standard output
     #[arg(value_name = "DST")]
     pub(crate) target: PathBuf,
-    /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, file:PATH.pem; several times for several keys
+    /// Key that can open it: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, an alias, file:PATH.pem; several times for several keys
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Vec<String>,
     /// Seal with the keys of this encryption set, twice if it is of both
@@ -341,6 +341,11 @@ pub(crate) enum VaultCommand {
         /// Let deleted keys be purged before that time is over
         #[arg(long)]
         no_purge_protection: bool,
+    },
+    /// Check vaults: their files, records and rights, their backup, and keys that need attention
+    Check {
+        /// The vault; all of them where none is named
+        name: Option<String>,
     },
     /// List the configured vaults
     List,

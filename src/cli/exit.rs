@@ -153,6 +153,9 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         }
         HomeError::NotRecorded(error) => return advice_for_audit(error.error()),
         HomeError::PlatformVault(_) => "make a vault for it first: sobre vault create NAME",
+        HomeError::Backup(BackupError::KeyVaultBackup) => {
+            "get the key out of Key Vault as PEM, PFX or .byok, for: sobre key import FILE NAME"
+        }
         HomeError::Backup(BackupError::Write(CommitError::Exists(_))) => {
             "name another file, or replace it with --force"
         }
@@ -170,7 +173,7 @@ fn advice_for_set(error: &SetError) -> Option<String> {
         SetError::Busy(_) => "wait for it to end; if it is cut off, this goes on where it stopped",
         SetError::Challenge { .. } => "the vault is not sound: see 'sobre vault list'; the set was not changed",
         SetError::InUse { .. } => "they stay and open as before, but don't rotate any more; say so with --yes",
-        SetError::KeyInFile(_) => "name a key as NAME[@N], VAULT/NAME[@N] or jkt:PREFIX",
+        SetError::KeyInFile(_) => "name a key as NAME[@N], VAULT/NAME[@N], jkt:PREFIX or an alias",
         SetError::KeyNeeded { .. } => "name it with --key; make one with: sobre key create NAME",
         SetError::NotLinked { .. } => "see 'sobre set show'",
         SetError::Owner { customer: true, .. } => "name a key of the platform's vault, or choose another --type",

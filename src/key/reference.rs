@@ -4,15 +4,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::key::{KeyName, NameError, TextError, ThumbprintPrefix, VaultName, VersionNumber};
+use crate::key::{AliasError, AliasPrefix, KeyName, NameError, TextError, ThumbprintPrefix, VaultName, VersionNumber};
 
-/// Names a key: `NAME[@N]`, `VAULT/NAME[@N]`, `jkt:PREFIX`, `file:PATH.pem`.
+/// Names a key: `NAME[@N]`, `VAULT/NAME[@N]`, `jkt:PREFIX`, `spki:PREFIX`, `x5t:PREFIX`, `cka:PREFIX`, `url:URL`, `file:PATH.pem`.
 ///
 /// Without `@N` it means the newest version when sealing. Schemes of other vaults (`https:`, `pkcs11:`) are recognised and
 /// refused by name where this build has no provider for them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyRef {
+    /// A key version by the beginning of an alias.
+    Alias(AliasPrefix),
     /// A PEM file.
     File(PathBuf),
     /// A key by name, in one vault or in whichever has it.
@@ -38,6 +40,9 @@ impl FromStr for KeyRef {
         if let Some(prefix) = text.strip_prefix("jkt:") {
             return prefix.parse().map(Self::Thumbprint).map_err(KeyRefError::Thumbprint);
         }
+        if let Some(prefix) = AliasPrefix::parse(text) {
+            return prefix.map(Self::Alias).map_err(KeyRefError::Alias);
+        }
         if let Some((scheme, _)) = text.split_once(':') {
             return Err(KeyRefError::Scheme(scheme.to_owned()));
         }
@@ -56,6 +61,7 @@ impl FromStr for KeyRef {
 impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Alias(prefix) => prefix.fmt(f),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Named { vault, name, version } => {
                 if let Some(vault) = vault {
@@ -76,6 +82,8 @@ impl fmt::Display for KeyRef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyRefError {
+    /// No beginning of an alias.
+    Alias(AliasError),
     /// Nothing after the scheme.
     Empty,
     /// The vault or key name breaks the rules of names.
@@ -91,11 +99,12 @@ pub enum KeyRefError {
 impl fmt::Display for KeyRefError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Alias(error) => error.fmt(f),
             Self::Empty => f.write_str("a path must follow 'file:'"),
             Self::Name(error) => error.fmt(f),
             Self::Scheme(scheme) => write!(
                 f,
-                "this build has no vault for '{}:' keys; use NAME[@N], VAULT/NAME[@N], jkt:PREFIX or file:PATH.pem",
+                "this build has no vault for '{}:' keys; use NAME[@N], VAULT/NAME[@N], jkt:PREFIX, an alias (spki:, x5t:, cka:, url:) or file:PATH.pem",
                 crate::io::Escaped(scheme)
             ),
             Self::Thumbprint(error) => error.fmt(f),
@@ -111,10 +120,21 @@ impl std::error::Error for KeyRefError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::AliasKind;
 
     #[test]
     fn the_grammar_reads_what_it_prints() {
-        for text in ["backup", "backup@3", "prod/backup", "prod/backup@12", "jkt:abc_-123", "file:/etc/keys/a b.pem"] {
+        for text in [
+            "backup",
+            "backup@3",
+            "prod/backup",
+            "prod/backup@12",
+            "jkt:abc_-123",
+            "spki:AB:cd:ef",
+            "x5t:m01vnup0",
+            "cka:01",
+            "file:/etc/keys/a b.pem",
+        ] {
             assert_eq!(text.parse::<KeyRef>().expect(text).to_string(), text);
         }
     }
@@ -130,6 +150,8 @@ mod tests {
             ("../etc/passwd", KeyRefError::Name(NameError::Character('.'))),
             ("a/b/c", KeyRefError::Name(NameError::Character('/'))),
             ("jkt:abc", KeyRefError::Thumbprint(TextError)),
+            ("x5t:abc", KeyRefError::Alias(AliasError::Text(AliasKind::Certificate))),
+            ("url:https://x.vault.azure.net/keys/a", KeyRefError::Alias(AliasError::Url)),
             ("https://x.vault.azure.net/keys/a/b", KeyRefError::Scheme("https".to_owned())),
         ] {
             assert_eq!(text.parse::<KeyRef>(), Err(error), "{text}");

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::kdf;
+use crate::key::BitPrefix;
 use crate::oaep::RsaPublicKey;
 
 /// SHA-256 JWK thumbprint (RFC 7638 §3) of an RSA public key: the same wherever the key lives. `Display` is base64url without padding.
@@ -72,6 +73,13 @@ impl ThumbprintPrefix {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the range in which every thumbprint that begins like this lies, from the first to before the second; `None` where there can
+    /// be none.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "only databases look up by ranges"))]
+    pub(crate) fn range(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        BitPrefix::from_base64(&self.0, 32).map(|prefix| prefix.range())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::audit::{Operation, Properties};
 use crate::io::PartialFile;
-use crate::key::{KeyName, KeyVersion, VaultName};
+use crate::key::{KeyAlias, KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
 use crate::manage::{Home, HomeError};
 use crate::oaep::RsaPrivateKey;
@@ -124,7 +124,8 @@ impl Home {
         })
     }
 
-    /// Takes over a customer's key that was made elsewhere: into the vault that [`create_key`](Self::create_key) would take.
+    /// Takes over a customer's key that was made elsewhere, with what it is called there: into the vault that [`create_key`](Self::create_key)
+    /// would take.
     ///
     /// # Errors
     ///
@@ -134,8 +135,9 @@ impl Home {
         vault: Option<&VaultName>,
         name: &KeyName,
         private: &RsaPrivateKey,
+        aliases: &[KeyAlias],
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
-        self.new_key(vault, name, |vault, _| Ok(vault.import(name, private, &self.context())?))
+        self.new_key(vault, name, |vault, _| Ok(vault.import_known(name, private, aliases, &self.context())?))
     }
 
     /// Adds a key to a customer's vault, and makes that where the home is fresh: then `make` hears `true`.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::audit::{AuditError, CorrelationId, FailurePolicy};
 use crate::clock::Clock;
 use crate::engine::{Engine, LayerPolicy, WrappingKey};
-use crate::key::{KeyRef, KeyVersion, ThumbprintPrefix, VaultName};
+use crate::key::{KeyRef, VaultName};
 use crate::manage::audit::{self, HomeLog};
 use crate::manage::epochs::CataloguedEpochs;
 use crate::manage::vaults::Vaults;
 use crate::manage::{Config, HomeError, Paths, VaultConfig};
 use crate::provider::embedded::{EmbeddedVault, PassphraseSource};
-use crate::provider::{Audited, KeyCensus, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role, Trail};
+use crate::provider::{AmbiguousKey, Audited, KeyProvider, OpContext, PemFiles, ProviderErrorKind, Role, Trail};
 use crate::random::SystemRandom;
 
 /// What opening a home takes.
@@ -167,50 +167,31 @@ impl Home {
         };
         let cx = self.context();
         let mut found: Vec<WrappingKey> = Vec::new();
+        let mut matches = Vec::new();
         for name in &names {
             let vault = self.vault(name)?;
-            for version in self.versions_in(&vault, key, &cx)? {
-                found.push(WrappingKey { provider: Arc::clone(&vault) as Arc<dyn KeyProvider>, version });
+            match vault.version(&local(key), &cx) {
+                Ok(version) => {
+                    matches.push(version.id.clone());
+                    found.push(WrappingKey { provider: Arc::clone(&vault) as Arc<dyn KeyProvider>, version });
+                }
+                Err(error) if error.kind == ProviderErrorKind::NotFound => {}
+                Err(error) => match std::error::Error::source(&error).and_then(|cause| cause.downcast_ref()) {
+                    // Several fit: they are listed, so that the person can choose.
+                    Some(AmbiguousKey { ids }) => matches.extend_from_slice(ids),
+                    None => return Err(error.into()),
+                },
             }
         }
-        match (found.pop(), found.is_empty()) {
-            (Some(only), true) => Ok(only),
-            (Some(last), false) => {
-                found.push(last);
-                let matches = found.into_iter().map(|key| key.version.id).collect();
-                Err(HomeError::AmbiguousKey { key: key.to_string(), matches })
-            }
-            (None, _) if self.is_fresh() => Err(HomeError::NotSetUp { config: self.paths().config.clone() }),
-            (None, _) => Err(HomeError::KeyNotFound {
+        match (found.pop(), matches.len()) {
+            (Some(only), 1) => Ok(only),
+            (_, 2..) => Err(HomeError::AmbiguousKey { key: key.to_string(), matches }),
+            _ if self.is_fresh() => Err(HomeError::NotSetUp { config: self.paths().config.clone() }),
+            _ => Err(HomeError::KeyNotFound {
                 key: key.to_string(),
                 searched: names.iter().map(ToString::to_string).collect(),
                 config: self.paths().config.clone(),
             }),
-        }
-    }
-
-    /// Returns the versions of one vault that a reference fits: at most one by name, all by a thumbprint's beginning.
-    fn versions_in(
-        &self,
-        vault: &Audited<EmbeddedVault>,
-        key: &KeyRef,
-        cx: &OpContext,
-    ) -> Result<Vec<KeyVersion>, HomeError> {
-        // The vault need not know how it is called here.
-        let local = match key {
-            KeyRef::Named { name, version, .. } => KeyRef::Named { vault: None, name: name.clone(), version: *version },
-            other => other.clone(),
-        };
-        match vault.version(&local, cx) {
-            Ok(version) => Ok(vec![version]),
-            Err(error) if error.kind == ProviderErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => match key {
-                // Several fit: they are listed, so that the person can choose.
-                KeyRef::Thumbprint(prefix) if error.kind == ProviderErrorKind::Unsupported => {
-                    fitting(vault, prefix, cx)
-                }
-                _ => Err(error.into()),
-            },
         }
     }
 
@@ -362,7 +343,7 @@ impl Home {
         self.inner.base.config()
     }
 
-    fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
+    pub(super) fn vault_config(&self, name: &VaultName) -> Result<VaultConfig, HomeError> {
         let config = self.config();
         if self.is_fresh() {
             return Err(HomeError::NotSetUp { config: self.paths().config.clone() });
@@ -376,16 +357,10 @@ impl Home {
     }
 }
 
-fn fitting(
-    vault: &Audited<EmbeddedVault>,
-    prefix: &ThumbprintPrefix,
-    cx: &OpContext,
-) -> Result<Vec<KeyVersion>, HomeError> {
-    let mut fitting = Vec::new();
-    let deleted = vault.deleted(cx)?.into_iter().map(|key| key.name);
-    for name in vault.keys(cx)?.into_iter().chain(deleted) {
-        let versions = vault.versions(&name, cx)?.into_iter().map(|(_, version)| version);
-        fitting.extend(versions.filter(|version| prefix.matches(&version.thumbprint)));
+/// Returns the reference without a vault: that need not know how it is called here.
+fn local(key: &KeyRef) -> KeyRef {
+    match key {
+        KeyRef::Named { name, version, .. } => KeyRef::Named { vault: None, name: name.clone(), version: *version },
+        other => other.clone(),
     }
-    Ok(fitting)
 }

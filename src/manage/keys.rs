@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::WrappingKey;
 use crate::io::{CommitError, PartialFile};
-use crate::key::{KeyName, KeyRef, KeyVersion, VaultName};
+use crate::key::{KeyAlias, KeyName, KeyRef, KeyVersion, SpkiHash, VaultName};
 use crate::manage::{Home, HomeError};
 use crate::provider::embedded::{BackupError, BackupVault, ByokRecipient, EmbeddedVault, Owner};
 use crate::provider::{Audited, BackupRecipient, KeyCensus};
@@ -54,6 +55,18 @@ impl Home {
         }
         let bytes = vault.export_byok(key, to, &self.context())?;
         write_copy(&bytes, file, replace)
+    }
+
+    /// Returns what a key version is called elsewhere: the hash of its public half first, then what its vault has recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Engine`] with the vault's answer; [`HomeError::Vault`].
+    pub fn aliases(&self, key: &WrappingKey) -> Result<Vec<KeyAlias>, HomeError> {
+        if key.version.id.starts_with("file:") {
+            return Ok(vec![KeyAlias::Spki(SpkiHash::of(&key.version.public))]);
+        }
+        Ok(self.vault(key.provider.name())?.aliases(&key.version.thumbprint, &self.context())?)
     }
 
     /// Brings the one key of a backup back: into the vault that was chosen, else into the configured one of the same name, else into

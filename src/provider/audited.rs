@@ -359,7 +359,7 @@ fn outcome<T>(result: &Result<T, ProviderError>) -> Outcome {
     }
 }
 
-fn of_version(version: &KeyVersion, about: Properties) -> Properties {
+pub(super) fn of_version(version: &KeyVersion, about: Properties) -> Properties {
     Properties { key: Some(Text::new(&version.id)), thumbprint: Some(version.thumbprint), ..about }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::clock::UnixTime;
+use crate::key::KeyAlias;
 use crate::oaep::{RsaPrivateKey, RsaPublicKey};
 use crate::secret::SecretBytes;
 
@@ -53,6 +54,8 @@ pub enum BackupUnlock<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyRefusal {
+    /// The alias is of a kind that follows from the public half: it is never recorded.
+    ComputedAlias(KeyAlias),
     /// The key is locked against deletion (R42).
     DeleteLocked,
     /// The name belongs to a deleted key, which is kept at least until then (R71).
@@ -74,6 +77,8 @@ pub enum KeyRefusal {
     Recoverable(UnixTime),
     /// A date beyond the year 9999.
     TimeOutOfRange,
+    /// More aliases than the 255 that a version may have.
+    TooManyAliases(usize),
     /// This vault's backups need a recipient: a passphrase or a recovery key.
     Unsealed,
 }
@@ -81,6 +86,7 @@ pub enum KeyRefusal {
 impl fmt::Display for KeyRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ComputedAlias(alias) => write!(f, "{alias} follows from the public key and can't be given to one"),
             Self::DeleteLocked => f.write_str("it is locked against deletion"),
             Self::Deleted(until) => write!(f, "it is deleted, and kept until {until} at least"),
             Self::ExpiresBeforeItBegins => f.write_str("it would expire before its time begins"),
@@ -90,6 +96,7 @@ impl fmt::Display for KeyRefusal {
             Self::PurgeProtected(until) => write!(f, "purge protection keeps it until {until}"),
             Self::Recoverable(until) => write!(f, "it can be recovered until {until} at least"),
             Self::TimeOutOfRange => f.write_str("dates end with the year 9999"),
+            Self::TooManyAliases(count) => write!(f, "a version has at most 255 aliases, not {count}"),
             Self::Unsealed => f.write_str("its backup needs a passphrase or a recovery key"),
         }
     }

@@ -10,6 +10,7 @@
 //! database, with its key file, is not told from the present one.
 
 mod admin;
+mod aliases;
 mod audit;
 mod audited;
 mod backup;
@@ -29,6 +30,7 @@ mod recovery;
 mod root;
 mod sealed;
 mod settings;
+mod verify;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -46,6 +48,7 @@ pub use head::VaultHead;
 pub use root::Protection;
 pub use sealed::PassphraseCost;
 pub use settings::{Owner, PassphraseSource, Purpose, Retention, SoftDelete, VaultSettings};
+pub use verify::VaultVerdict;
 
 use crate::clock::UnixTime;
 use crate::provider::{OpContext, Right};

@@ -70,6 +70,21 @@ impl Error for ProviderError {
     }
 }
 
+/// A reference fits several keys: the cause behind [`ProviderErrorKind::Unsupported`] where one was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmbiguousKey {
+    /// Their ids, or those of the first of very many.
+    pub ids: Vec<String>,
+}
+
+impl fmt::Display for AmbiguousKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "several keys begin like this: {}", self.ids.join(", "))
+    }
+}
+
+impl Error for AmbiguousKey {}
+
 /// What happened at a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@
 
 mod asn1;
 mod byok;
+mod certificate;
 mod detect;
 mod encryption;
 mod error;
@@ -23,7 +24,7 @@ pub use byok::write_byok;
 pub use error::{ExportError, ImportError, UnknownFormat};
 
 use self::encryption::Unlock;
-use crate::key::KeyVersion;
+use crate::key::{CertificateHash, KeyVersion};
 use crate::oaep::RsaPrivateKey;
 use crate::provider::{KeyProvider, OpContext};
 use crate::secret::SecretBytes;
@@ -115,14 +116,16 @@ impl<'a> Importer<'a> {
         }
         let mut unlock = Unlock::new(self.passphrase);
         let certificates = self.discard_certificates;
-        let (private, name) = match found {
-            Format::Byok => (byok::read(file, self.target.as_ref())?, None),
-            Format::Der => (asn1::read(file, &mut unlock)?, None),
+        let read = match found {
+            Format::Byok => Read::of(byok::read(file, self.target.as_ref())?),
+            Format::Der => Read::of(asn1::read(file, &mut unlock)?),
             Format::Jwk => jwk::read(file, certificates)?,
-            Format::Pem => (pem::read(file, certificates, &mut unlock)?, None),
+            Format::Pem => pem::read(file, certificates, &mut unlock)?,
             Format::Pfx => pfx::read(file, certificates, &mut unlock)?,
         };
-        Ok(ImportedKey { private, format: found, name })
+        let public = read.private.public().map_err(|_| ImportError::Inconsistent)?;
+        let certificates = certificate::hashes(&read.certificates, &public);
+        Ok(ImportedKey { private: read.private, format: found, name: read.name, certificates })
     }
 }
 
@@ -150,6 +153,13 @@ pub struct ImportedKey {
     pub format: Format,
     /// What the file calls the key: a JWK's `kid`, a PFX's friendly name. Chosen by whoever wrote the file: to be escaped, and a suggestion only.
     pub name: Option<String>,
+    /// SHA-1 of the certificates in the file that are this key's own: what it was known by, for those who look for it.
+    pub certificates: Vec<CertificateHash>,
+}
+
+/// Whether `file` is a backup blob of Key Vault, in any of the forms that its tools write.
+pub(super) fn is_key_vault_backup(file: &[u8]) -> bool {
+    matches!(detect::format(file), Err(ImportError::KeyVaultBackup))
 }
 
 /// The formats of key files.
@@ -195,6 +205,21 @@ impl FromStr for Format {
 
     fn from_str(text: &str) -> Result<Self, UnknownFormat> {
         Self::ALL.into_iter().find(|format| format.name() == text).ok_or_else(|| UnknownFormat(text.to_owned()))
+    }
+}
+
+/// What a reader of one format found.
+struct Read {
+    private: RsaPrivateKey,
+    name: Option<String>,
+    /// In DER, whosever they are.
+    certificates: Vec<Vec<u8>>,
+}
+
+impl Read {
+    /// A key and nothing else.
+    fn of(private: RsaPrivateKey) -> Self {
+        Self { private, name: None, certificates: Vec::new() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::io::escaped_path;
-use crate::key::{KeyRef, KeyState, KeyVersion, Thumbprint, VaultName};
+use crate::key::{KeyAlias, KeyRef, KeyState, KeyVersion, SpkiHash, Thumbprint, VaultName};
 use crate::oaep::{RsaKeyError, RsaPrivateKey, RsaPublicKey, WrapAlgorithm};
 use crate::provider::{KeyProvider, OpContext, ProviderError, ProviderErrorKind, WrappedKey, wrap_locally};
 use crate::secret::SecretBytes;
@@ -68,6 +68,10 @@ impl KeyProvider for PemFiles {
 
     fn version(&self, key: &KeyRef, _cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let found = match key {
+            KeyRef::Alias(prefix) => {
+                let fits = |known: &&PemKey| prefix.matches(&KeyAlias::Spki(SpkiHash::of(&known.version.public)));
+                self.keys.values().find(fits)
+            }
             KeyRef::File(path) => self.paths.get(path).and_then(|of| self.keys.get(of)),
             KeyRef::Thumbprint(prefix) => self.keys.values().find(|known| prefix.matches(&known.version.thumbprint)),
             KeyRef::Named { .. } => None,

@@ -24,6 +24,10 @@ pub enum Right {
 }
 
 impl Right {
+    /// All of them, the run-time ones first.
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::Wrap, Self::Unwrap, Self::List, Self::Backup, Self::Administer, Self::Recover];
+
     /// Returns the right's name in lower case.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,10 @@ use super::world::{World, disk};
 fn transcript(world: &World, lines: &[&str]) -> String {
     let mut text = String::new();
     for line in lines {
-        let words = line.split_whitespace().map(|word| word.replace("DISK", &disk().display().to_string()));
+        let words = line.split_whitespace().map(|word| {
+            let word = word.replace("DISK", &disk().display().to_string());
+            word.replace("KEYS/", &vectors("keys")).replace("IMPORTS/", &vectors("imports"))
+        });
         let ran = world.run(words);
         let code = ran
             .code
@@ -14,8 +17,14 @@ fn transcript(world: &World, lines: &[&str]) -> String {
         text.push_str(&format!("$ sobre {line}\n{}{}{code}\n", ran.out, ran.err));
     }
     let text = text.replace(&disk().display().to_string(), "DISK");
+    let text = text.replace(&vectors("keys"), "KEYS/").replace(&vectors("imports"), "IMPORTS/");
     let here = world.path("").display().to_string();
     redact(&text.replace(&here, "/here/").replace(here.trim_end_matches('/'), "/here"))
+}
+
+/// A folder of `vectors`.
+fn vectors(name: &str) -> String {
+    format!("{}/vectors/{name}/", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Replaces hashes, thumbprints and times.
@@ -232,4 +241,55 @@ fn what_happened_to_keys() {
     let world = super::audit::recorded();
     let actual = transcript(&world, &["audit show", "audit show --failed", "audit verify", "audit restart"]);
     compare(actual, snapbox::file!["../cmd/audit.txt"]);
+}
+
+#[test]
+fn keys_from_elsewhere() {
+    let world = World::fresh();
+    world.write("pass", "sobre-test\n");
+    world.write("wrong", "guess\n");
+    world.write("blob", "JkF6dXJlS2V5VmF1bHRLZXlCYWNrdXBWMS5taWNyb3NvZnQuY29t");
+    let actual = transcript(
+        &world,
+        &[
+            "key import KEYS/test-ec-p256.pkcs8.pem k",
+            "key import KEYS/test-rsa1024.pkcs8.pem k",
+            "key import IMPORTS/modern.pfx k --import-passphrase-file wrong",
+            "key import IMPORTS/legacy.pfx k --import-passphrase-file wrong",
+            "key import IMPORTS/modern-certificate.pfx k --import-passphrase-file pass",
+            "key import IMPORTS/modern-certificate.pfx k --import-passphrase-file pass --discard-certificates --alias cka:0A:0B",
+            "key import KEYS/test-rsa2048.pkcs8.pem same",
+            "key import IMPORTS/rsa3072.jwk other --alias cka:0a0b",
+            "key show x5t:72E476",
+            "key show cka:0a0b",
+            "key update other --remove-alias cka:0a0b",
+            "seal DISK disk.sobre --key spki:c874c0",
+            "key export k k.byok --byok file:KEYS/test-rsa4096.spki.pem --kid transport",
+            "key export k k.byok --byok file:KEYS/test-rsa4096.spki.pem --kid transport --yes",
+            "--home elsewhere key import k.byok k",
+            "--home elsewhere key import k.byok k --target file:KEYS/test-rsa2048.pkcs8.pem",
+            "--home elsewhere key import k.byok k --target file:KEYS/test-rsa4096.pkcs8.pem",
+            "--home elsewhere open disk.sobre restored.img",
+            "key restore blob --passphrase-file pass",
+            "key restore wrong --passphrase-file pass",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/import.txt"]);
+}
+
+#[test]
+fn vaults_are_checked() {
+    let world = World::double();
+    let actual = transcript(
+        &world,
+        &[
+            "vault check",
+            "vault backup all --to file:KEYS/test-rsa2048.spki.pem",
+            "key update customer/default --expires 2020-01-01",
+            "vault check customer",
+            "vault check platform --role run-time",
+            "vault check nope",
+        ],
+    );
+    compare(actual, snapbox::file!["../cmd/vault-check.txt"]);
 }

@@ -19,7 +19,7 @@ pub(crate) enum AuditCommand {
         /// From this time on: 2026-01-31, 2026-01-31T08:00:00Z, or so long ago: 90m, 12h, 7d
         #[arg(long, value_name = "TIME")]
         since: Option<Since>,
-        /// About this key: NAME[@N], VAULT/NAME[@N], jkt:PREFIX
+        /// About this key: NAME[@N], VAULT/NAME[@N], jkt:PREFIX, an alias
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
         /// Only what was refused or failed

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use sobre::key::KeyAlias;
 use sobre::provider::import::Format;
 
 use crate::cli::units::{Date, PolicyPeriod};
@@ -72,6 +73,9 @@ pub(crate) enum KeyCommand {
         /// Wrap nothing from this time on; it still unwraps
         #[arg(long, value_name = "TIME")]
         expires: Option<Date>,
+        /// What the key is called elsewhere, several times for several names: x5t:SHA1, cka:CKA_ID, url:https://...
+        #[arg(long, value_name = "ALIAS")]
+        alias: Vec<KeyAlias>,
         /// Read the file's passphrase from a file
         #[arg(long, value_name = "FILE")]
         import_passphrase_file: Option<PathBuf>,
@@ -113,7 +117,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         change: Change,
     },
-    /// Change a version's dates, or lock a key against deletion
+    /// Change a version's dates or aliases, or lock a key against deletion
     Update {
         /// The version, as in NAME@2; the newest where none is named
         key: String,
@@ -126,6 +130,12 @@ pub(crate) enum KeyCommand {
         /// Lock the key against deletion, with all its versions: on or off
         #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
         delete_lock: Option<Switch>,
+        /// Record what the version is called elsewhere: x5t:SHA1, cka:CKA_ID, url:https://...
+        #[arg(long, value_name = "ALIAS")]
+        alias: Vec<KeyAlias>,
+        /// Forget such a name
+        #[arg(long, value_name = "ALIAS")]
+        remove_alias: Vec<KeyAlias>,
         #[command(flatten)]
         change: Change,
     },

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use sobre::audit::{AuditLog, Entry, Filter, Record, Verification};
 use sobre::io::{Escaped, escaped_path};
-use sobre::manage::HomeError;
+use sobre::key::KeyRef;
+use sobre::manage::{Home, HomeError};
 
 use crate::cli::args::{AuditArgs, AuditCommand, Global};
 use crate::cli::commands::open_home;
@@ -14,15 +15,25 @@ use crate::cli::report::{Output, error_object};
 use crate::cli::units::{count, hex};
 
 pub(crate) fn run(args: &AuditArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
-    let log = open_home(global)?.audit();
+    let home = open_home(global)?;
+    let log = home.audit();
     match &args.command {
         AuditCommand::Show { since, key, failed } => {
-            let filter = Filter { since: since.map(|since| since.0), key: key.clone(), failed: *failed };
+            let key = key.as_deref().map(|key| recorded_name(&home, key)).transpose()?;
+            let filter = Filter { since: since.map(|since| since.0), key, failed: *failed };
             show(&log, &filter, output)
         }
         AuditCommand::Verify => verify(&log, output),
         AuditCommand::Restart => restart(&log, output),
     }
+}
+
+/// Returns what the log calls a key: it knows no aliases.
+fn recorded_name(home: &Home, key: &str) -> Result<String, Failure> {
+    Ok(match key.parse() {
+        Ok(alias @ KeyRef::Alias(_)) => format!("jkt:{}", home.find(&alias)?.version.thumbprint),
+        _ => key.to_owned(),
+    })
 }
 
 fn show(log: &AuditLog, filter: &Filter, output: &Output) -> Result<ExitCode, Failure> {

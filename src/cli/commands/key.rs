@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
-use sobre::key::{KeyDetails, KeyName, KeyRef, KeyVersion};
+use sobre::key::{KeyAlias, KeyDetails, KeyName, KeyRef, KeyVersion};
 use sobre::manage::{Home, HomeError};
 use sobre::oaep::RsaPublicKey;
 use sobre::provider::embedded::EmbeddedVault;
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
             discard_certificates,
             not_before,
             expires,
+            alias,
             import_passphrase_file,
             change,
         } => {
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
                 target: target.as_deref(),
                 discard_certificates: *discard_certificates,
                 passphrase: import_passphrase_file.as_deref(),
+                aliases: alias,
             };
             import::run(&source, name, (*not_before, *expires), *change, global, output)
         }
@@ -58,8 +60,15 @@ pub(crate) fn run(args: &KeyArgs, global: &Global, output: &Output) -> Result<Ex
         }
         KeyCommand::Enable { key, change } => change::enable(key, *change, global, output),
         KeyCommand::Disable { key, accept_loss, change } => change::disable(key, *accept_loss, *change, global, output),
-        KeyCommand::Update { key, not_before, expires, delete_lock, change } => {
-            change::update(key, (*not_before, *expires, *delete_lock), *change, global, output)
+        KeyCommand::Update { key, not_before, expires, delete_lock, alias, remove_alias, change } => {
+            let wanted = change::Wanted {
+                not_before: *not_before,
+                expires: *expires,
+                delete_lock: *delete_lock,
+                aliases: alias,
+                forgotten: remove_alias,
+            };
+            change::update(key, &wanted, *change, global, output)
         }
         KeyCommand::Policy { key, rotate_every, rotate_before, notify_after, notify_before, change } => {
             let periods =
@@ -161,6 +170,7 @@ fn show(key: &str, public: Option<PublicForm>, global: &Global, output: &Output)
     let found = home.find(&Home::key_ref(key)?)?;
     // A role may see versions and no more; a key in a file has no more.
     let details = details_of(&home, &found.version);
+    let aliases = home.aliases(&found)?;
     let version = found.version;
     match public {
         Some(form) => {
@@ -173,7 +183,10 @@ fn show(key: &str, public: Option<PublicForm>, global: &Global, output: &Output)
         }
         None => {
             output.say(format_args!("id          {}", version.id));
-            output.say(format_args!("thumbprint  jkt:{}", version.thumbprint));
+            output.say(format_args!("thumbprint  jkt:{}  (JWK SHA-256)", version.thumbprint));
+            for alias in &aliases {
+                output.say(format_args!("alias       {alias}  ({})", alias.kind().algorithm()));
+            }
             output.say(format_args!("size        {} bits", version.public.bits()));
             output.say(format_args!("state       {}", version.state.name()));
             output.say(format_args!("owner       {}", owner(&version)));
@@ -193,6 +206,7 @@ fn show(key: &str, public: Option<PublicForm>, global: &Global, output: &Output)
     if let Value::Object(fields) = &mut key {
         fields.insert("jwk".to_owned(), jwk(&version));
         fields.insert("pem".to_owned(), json!(pem(&version.public)));
+        fields.insert("aliases".to_owned(), describe_aliases(&version, &aliases));
         if let Some(details) = &details {
             fields.insert("whole".to_owned(), describe_whole(&details.name.to_string(), details));
         }
@@ -273,6 +287,14 @@ fn describe_whole(id: &str, key: &KeyDetails) -> Value {
         "deleted": key.deletion.map(|deletion| deletion.deleted.to_string()),
         "recoverable_until": key.deletion.map(|deletion| deletion.recoverable_until.to_string()),
     })
+}
+
+/// Describes all names of a version's material, each with its algorithm.
+fn describe_aliases(version: &KeyVersion, aliases: &[KeyAlias]) -> Value {
+    let thumbprint = json!({ "alias": format!("jkt:{}", version.thumbprint), "algorithm": "JWK SHA-256" });
+    let others =
+        aliases.iter().map(|alias| json!({ "alias": alias.to_string(), "algorithm": alias.kind().algorithm() }));
+    std::iter::once(thumbprint).chain(others).collect()
 }
 
 fn describe(version: &KeyVersion) -> Value {

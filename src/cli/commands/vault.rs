@@ -1,5 +1,7 @@
 //! `sobre vault`
 
+mod check;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<
             create(name, owner, *passphrase, soft_delete, global, output)
         }
         VaultCommand::Update { name, .. } => protect_from_purge(name, global, output),
+        VaultCommand::Check { name } => check::run(name.as_deref(), global, output),
         VaultCommand::List => list(global, output),
         VaultCommand::Backup { file, to, force } => backup(file, to.as_deref(), *force, global, output),
         VaultCommand::Restore { file, key } => restore(file, key.as_deref(), global, output),
@@ -142,8 +145,8 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
 
 fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let passphrases = Passphrases::of(global);
-    let backup = BackupFile::open(file).map_err(HomeError::from)?;
-    let contents = opened(&backup, key, &passphrases)?;
+    let backup = BackupFile::open(file).map_err(|error| Failure::from(HomeError::from(error)).at(file))?;
+    let contents = opened(&backup, key, &passphrases).map_err(|failure| failure.at(file))?;
     let home = open_home(global)?;
     let (restored, created) = home.restore(&contents)?;
     say_created(output, &created);

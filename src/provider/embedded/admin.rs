@@ -29,11 +29,7 @@ impl KeyAdmin for EmbeddedVault {
     }
 
     fn import(&self, key: &KeyName, private: &RsaPrivateKey, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
-        self.allow(Right::Administer, key.as_str())?;
-        let draft = self.answered(key, Draft::of(private, self.settings.clock.now()))?;
-        self.check_size(draft.public.bits(), key)?;
-        self.check_vacant(key, cx)?;
-        self.add(key, &draft, cx)
+        self.import_known(key, private, &[], cx)
     }
 
     fn rotate(&self, key: &KeyName, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
@@ -54,10 +50,7 @@ impl KeyAdmin for EmbeddedVault {
             return Err(self.declined(ProviderErrorKind::Unsupported, &text, KeyRefusal::TimeOutOfRange));
         }
         self.change_live(key, cx, |connection, meta, root, _| {
-            let record = match version {
-                Some(number) => first(connection, meta, root, NUMBERED, params![key.as_str(), number.get()])?,
-                None => first(connection, meta, root, NEWEST, params![key.as_str()])?,
-            };
+            let record = self.version_of(connection, meta, root, key, version)?;
             let mut record = record.ok_or_else(|| self.missing(&text))?;
             let not_before = changes.not_before.unwrap_or(record.not_before);
             let not_after = changes.not_after.unwrap_or(record.not_after);
@@ -193,6 +186,21 @@ impl EmbeddedVault {
         })
     }
 
+    /// Reads one version of a key, the newest where none is named.
+    pub(super) fn version_of(
+        &self,
+        connection: &Connection,
+        meta: &Meta,
+        root: &RootKey,
+        key: &KeyName,
+        version: Option<VersionNumber>,
+    ) -> Result<Option<Record>, Fault> {
+        match version {
+            Some(number) => first(connection, meta, root, NUMBERED, params![key.as_str(), number.get()]),
+            None => first(connection, meta, root, NEWEST, params![key.as_str()]),
+        }
+    }
+
     /// Changes what holds for all versions of a key that is not deleted.
     fn change_details(
         &self,
@@ -210,7 +218,7 @@ impl EmbeddedVault {
     }
 
     /// Changes a key that is there and not deleted; asks for no passphrase otherwise.
-    fn change_live<T>(
+    pub(super) fn change_live<T>(
         &self,
         key: &KeyName,
         cx: &OpContext,
@@ -244,7 +252,7 @@ impl EmbeddedVault {
         })
     }
 
-    fn check_size(&self, bits: usize, key: &KeyName) -> Result<(), ProviderError> {
+    pub(super) fn check_size(&self, bits: usize, key: &KeyName) -> Result<(), ProviderError> {
         if SIZES.contains(&bits) {
             return Ok(());
         }
@@ -253,7 +261,7 @@ impl EmbeddedVault {
     }
 
     /// Refuses a name that is taken, before anybody is asked or anything is generated.
-    fn check_vacant(&self, key: &KeyName, cx: &OpContext) -> Result<(), ProviderError> {
+    pub(super) fn check_vacant(&self, key: &KeyName, cx: &OpContext) -> Result<(), ProviderError> {
         self.vacant(self.looked_up(cx, key.as_str(), |view| KeyRow::find(view.connection, key))?, key)
     }
 
@@ -286,7 +294,7 @@ impl EmbeddedVault {
         }
     }
 
-    fn answered<T>(&self, key: &KeyName, result: Result<T, VaultError>) -> Result<T, ProviderError> {
+    pub(super) fn answered<T>(&self, key: &KeyName, result: Result<T, VaultError>) -> Result<T, ProviderError> {
         result.map_err(|error| self.answer(error, key.as_str()))
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::audit::{Operation, Properties, Text};
-use crate::key::{KeyName, KeyVersion};
+use crate::key::{KeyAlias, KeyName, KeyVersion, Thumbprint, VersionNumber};
+use crate::oaep::RsaPrivateKey;
+use crate::provider::audited::of_version;
 use crate::provider::embedded::{
     BackupStatus, BackupVault, ByokRecipient, EmbeddedVault, Owner, Protection, SoftDelete, VaultError,
 };
@@ -68,6 +70,51 @@ impl Audited<EmbeddedVault> {
             || self.unrecorded().export_byok(key, to, cx),
             |_, about| about,
         )
+    }
+
+    /// As [`EmbeddedVault::aliases`]. Who may see a key may see what it is called.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn aliases(&self, of: &Thumbprint, cx: &OpContext) -> Result<Vec<KeyAlias>, ProviderError> {
+        self.unrecorded().aliases(of, cx)
+    }
+
+    /// As [`EmbeddedVault::import_known`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn import_known(
+        &self,
+        key: &KeyName,
+        private: &RsaPrivateKey,
+        aliases: &[KeyAlias],
+        cx: &OpContext,
+    ) -> Result<KeyVersion, ProviderError> {
+        let about = Properties { key: Some(Text::new(key.as_str())), ..Properties::default() };
+        let act = || self.unrecorded().import_known(key, private, aliases, cx);
+        self.administer(Operation::KeyImport, about, cx, act, of_version)
+    }
+
+    /// As [`EmbeddedVault::change_aliases`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn change_aliases(
+        &self,
+        key: &KeyName,
+        version: Option<VersionNumber>,
+        add: &[KeyAlias],
+        remove: &[KeyAlias],
+        cx: &OpContext,
+    ) -> Result<KeyVersion, ProviderError> {
+        let text = version.map_or_else(|| key.to_string(), |number| format!("{key}@{number}"));
+        let about = Properties { key: Some(Text::new(&text)), ..Properties::default() };
+        let act = || self.unrecorded().change_aliases(key, version, add, remove, cx);
+        self.administer(Operation::KeyUpdate, about, cx, act, of_version)
     }
 
     /// As [`EmbeddedVault::restore_key`], recorded.

@@ -17,6 +17,7 @@ use crate::clock::UnixTime;
 use crate::format::EpochRecord;
 use crate::io::{CommitError, PartialFile};
 use crate::key::{KeyName, VaultName};
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::error::{PassphraseError, VaultError};
 use crate::provider::embedded::key_row::KeyRow;
 use crate::provider::embedded::{EmbeddedVault, PassphraseCost};
@@ -190,7 +191,8 @@ impl EmbeddedVault {
                 let mut versions = Vec::new();
                 for record in view.records("WHERE keys.id = ?1 ORDER BY versions.number", [row.id])? {
                     let pkcs8 = record.open(&view.meta, &root)?;
-                    versions.push(BackupVersion::of(&record, pkcs8));
+                    let known = aliases::list(view.connection, record.sequence)?;
+                    versions.push(BackupVersion::of(&record, pkcs8, known));
                 }
                 keys.push(BackupKey { details: row.details, versions });
             }

@@ -68,7 +68,9 @@ impl EmbeddedVault {
             BackupError::Damaged | BackupError::NotABackup => ProviderErrorKind::Damaged,
             BackupError::Locked | BackupError::NeedsKey(_) | BackupError::NeedsPassphrase => ProviderErrorKind::Locked,
             BackupError::Read { .. } | BackupError::Write(_) => ProviderErrorKind::Unavailable,
-            BackupError::Newer(_) | BackupError::NoVaults | BackupError::TooLarge => ProviderErrorKind::Unsupported,
+            BackupError::KeyVaultBackup | BackupError::Newer(_) | BackupError::NoVaults | BackupError::TooLarge => {
+                ProviderErrorKind::Unsupported
+            }
         };
         ProviderError::new(kind, &self.settings.name, key).because(error)
     }

@@ -258,16 +258,25 @@ CREATE TABLE versions (
     not_after INTEGER,
     thumbprint BLOB NOT NULL UNIQUE,
     spki BLOB NOT NULL,
+    spki_sha256 BLOB NOT NULL,
     private BLOB NOT NULL,
     mac BLOB NOT NULL,
     UNIQUE (key, number)
 ) STRICT;
+CREATE TABLE aliases (
+    kind INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    version INTEGER NOT NULL REFERENCES versions (sequence),
+    PRIMARY KEY (kind, value, version)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE audit (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     count INTEGER NOT NULL,
     mac BLOB NOT NULL
 ) STRICT;
-CREATE INDEX versions_census ON versions (sequence, key, number, thumbprint, mac);
+CREATE INDEX aliases_of_versions ON aliases (version, kind, value);
+CREATE INDEX versions_by_spki ON versions (spki_sha256);
+CREATE INDEX versions_census ON versions (sequence, key, number, thumbprint, spki_sha256, mac);
 ";
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ impl KeyRow {
 
     /// Removes the key and its versions. SQLite overwrites them: `secure_delete` is on.
     pub(super) fn remove(&self, connection: &Connection) -> Result<(), Fault> {
+        connection
+            .prepare_cached("DELETE FROM aliases WHERE version IN (SELECT sequence FROM versions WHERE key = ?1)")?
+            .execute([self.id])?;
         connection.prepare_cached("DELETE FROM versions WHERE key = ?1")?.execute([self.id])?;
         connection.prepare_cached("DELETE FROM keys WHERE id = ?1")?.execute([self.id])?;
         Ok(())

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock::UnixTime;
 use crate::kdf;
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::columns::{
     array, bounded, flag, put_bytes, put_time, stored, stored_time, time, unsigned,
 };
@@ -170,17 +171,20 @@ impl Meta {
         bytes.push(u8::from(self.soft_delete.purge_protection));
         KeyRow::put_all(connection, &mut bytes)?;
         // With the MACs goes everything that rows are selected by: a row that a look-up misses is a row that nobody checks.
-        let mut versions = connection
-            .prepare_cached("SELECT sequence, key, number, thumbprint, mac FROM versions ORDER BY sequence")?;
+        let mut versions = connection.prepare_cached(
+            "SELECT sequence, key, number, thumbprint, spki_sha256, mac FROM versions ORDER BY sequence",
+        )?;
         let mut rows = versions.query([])?;
         while let Some(row) = rows.next()? {
             bytes.push(2);
             for column in 0..3 {
                 bytes.extend_from_slice(&row.get::<_, i64>(column)?.to_le_bytes());
             }
-            put_bytes(&mut bytes, row.get_ref(3)?.as_blob().map_err(|_| Damage::Value)?);
-            put_bytes(&mut bytes, row.get_ref(4)?.as_blob().map_err(|_| Damage::Value)?);
+            for column in 3..6 {
+                put_bytes(&mut bytes, row.get_ref(column)?.as_blob().map_err(|_| Damage::Value)?);
+            }
         }
+        aliases::put_all(connection, &mut bytes)?;
         Ok(bytes)
     }
 }

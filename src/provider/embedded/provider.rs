@@ -1,20 +1,19 @@
 //! The vault as a provider of keys.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rusqlite::params;
 
 use crate::key::{KeyName, KeyRef, KeyState, KeyVersion, Thumbprint, ThumbprintPrefix, VaultName};
 use crate::oaep::{RsaPrivateKey, WrapAlgorithm};
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::cache::OpenedKey;
-use crate::provider::embedded::columns::array;
 use crate::provider::embedded::error::{Fault, VaultError};
 use crate::provider::embedded::key_row::KeyRow;
 use crate::provider::embedded::record::Record;
 use crate::provider::embedded::{EmbeddedVault, Owner, View};
 use crate::provider::{
-    KeyProvider, KeyRefusal, OpContext, ProviderError, ProviderErrorKind, Right, WrappedKey, wrap_locally,
+    AmbiguousKey, KeyProvider, KeyRefusal, OpContext, ProviderError, ProviderErrorKind, Right, WrappedKey, wrap_locally,
 };
 use crate::secret::SecretBytes;
 
@@ -27,6 +26,7 @@ impl KeyProvider for EmbeddedVault {
         let text = key.to_string();
         self.allow(Right::Get, &text)?;
         let found = match key {
+            KeyRef::Alias(prefix) => self.looked_up(cx, &text, |view| aliases::find(view, prefix))?,
             KeyRef::File(_) => Vec::new(),
             KeyRef::Named { vault: Some(vault), .. }
                 if !vault.as_str().eq_ignore_ascii_case(self.settings.name.as_str()) =>
@@ -41,10 +41,15 @@ impl KeyProvider for EmbeddedVault {
             })?,
             KeyRef::Thumbprint(prefix) => self.looked_up(cx, &text, |view| by_prefix(view, prefix))?,
         };
-        let found = only(found).map_err(|error| {
-            ProviderError::new(ProviderErrorKind::Unsupported, &self.settings.name, &text).because(error)
-        })?;
-        found.map(|record| self.described(&record)).ok_or_else(|| self.missing(&text))
+        match found.as_slice() {
+            [] => Err(self.missing(&text)),
+            [record] => Ok(self.described(record)),
+            several => {
+                let ids = several.iter().map(|record| self.described(record).id).collect();
+                let error = ProviderError::new(ProviderErrorKind::Unsupported, &self.settings.name, &text);
+                Err(error.because(AmbiguousKey { ids }))
+            }
+        }
     }
 
     fn find(&self, of: &Thumbprint, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
@@ -182,40 +187,18 @@ impl EmbeddedVault {
     }
 }
 
-/// A beginning of a thumbprint that fits several keys.
-#[derive(Debug)]
-pub(super) struct Ambiguous;
-
-impl fmt::Display for Ambiguous {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("several keys begin like this")
-    }
-}
-
-impl std::error::Error for Ambiguous {}
-
-/// Returns what was found; an error rather than a choice when there are several.
-pub(super) fn only<T>(mut found: Vec<T>) -> Result<Option<T>, Ambiguous> {
-    let last = found.pop();
-    if found.is_empty() { Ok(last) } else { Err(Ambiguous) }
-}
-
 pub(super) fn by_thumbprint(view: &View<'_>, of: &Thumbprint) -> Result<Vec<Record>, Fault> {
     view.records("WHERE versions.thumbprint = ?1", params![of.as_bytes()])
 }
 
-/// Reads no more than two versions in full: there may be many thousands.
+/// Reads no more versions in full than a person can choose from: there may be many thousands.
 fn by_prefix(view: &View<'_>, prefix: &ThumbprintPrefix) -> Result<Vec<Record>, Fault> {
-    let mut statement = view.connection.prepare_cached("SELECT thumbprint FROM versions")?;
-    let mut rows = statement.query([])?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        let thumbprint = Thumbprint::from_bytes(array(row, 0)?);
-        if prefix.matches(&thumbprint) && records.len() < 2 {
-            records.extend(by_thumbprint(view, &thumbprint)?);
-        }
-    }
-    Ok(records)
+    let Some((from, to)) = prefix.range() else { return Ok(Vec::new()) };
+    let condition =
+        format!("WHERE versions.thumbprint >= ?1 AND versions.thumbprint < ?2 LIMIT {}", aliases::MOST_CANDIDATES);
+    let mut found = view.records(&condition, params![from, to])?;
+    found.retain(|record| prefix.matches(&record.thumbprint));
+    Ok(found)
 }
 
 pub(super) const NEWEST: &str = "WHERE keys.name = ?1 ORDER BY versions.number DESC LIMIT 1";

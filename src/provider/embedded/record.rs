@@ -9,8 +9,9 @@ use rusqlite::{Connection, Params, Row, params};
 
 use crate::clock::UnixTime;
 use crate::kdf;
-use crate::key::{Deletion, KeyName, KeyState, Thumbprint, VersionNumber};
+use crate::key::{Deletion, KeyAlias, KeyName, KeyState, SpkiHash, Thumbprint, VersionNumber};
 use crate::oaep::{RsaPrivateKey, RsaPublicKey};
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::columns::{array, bounded, put_bytes, put_time, stored, stored_time, time, unsigned};
 use crate::provider::embedded::error::{Damage, Fault, VaultError};
 use crate::provider::embedded::key_row::{KeyRow, deletion};
@@ -66,7 +67,7 @@ impl Record {
         let mut statement = connection.prepare_cached(&format!(
             "SELECT versions.sequence, keys.id, keys.name, versions.number, versions.created, versions.state, versions.not_before,
              versions.not_after, versions.thumbprint, versions.spki, versions.private, versions.mac,
-             keys.deleted, keys.recoverable_until FROM versions JOIN keys ON keys.id = versions.key {condition}"
+             keys.deleted, keys.recoverable_until, versions.spki_sha256 FROM versions JOIN keys ON keys.id = versions.key {condition}"
         ))?;
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
@@ -98,7 +99,8 @@ impl Record {
             deletion: deletion(row, 12)?,
         };
         // Needs no key, so it holds for a locked vault too.
-        if Thumbprint::of(&record.public) != record.thumbprint {
+        let hash = SpkiHash::from_bytes(array(row, 14)?);
+        if Thumbprint::of(&record.public) != record.thumbprint || SpkiHash::of(&record.public) != hash {
             return Err(Damage::Authentication.into());
         }
         Ok(record)
@@ -139,8 +141,8 @@ impl Record {
     ) -> Result<(), Fault> {
         self.seal(meta, root, pkcs8, random)?;
         let mut statement = connection.prepare_cached(
-            "INSERT INTO versions (sequence, key, number, created, state, not_before, not_after, thumbprint, spki, private, mac)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO versions (sequence, key, number, created, state, not_before, not_after, thumbprint, spki, private, mac,
+             spki_sha256) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?;
         statement.execute(params![
             stored(self.sequence)?,
@@ -154,6 +156,7 @@ impl Record {
             self.public.spki_der(),
             self.private,
             self.mac,
+            SpkiHash::of(&self.public).as_bytes(),
         ])?;
         Ok(())
     }
@@ -230,6 +233,8 @@ pub(super) struct Draft {
     pub(super) not_after: Option<UnixTime>,
     pub(super) public: RsaPublicKey,
     pub(super) pkcs8: SecretBytes,
+    /// What others call it, without what follows from the public half.
+    pub(super) aliases: Vec<KeyAlias>,
 }
 
 impl Draft {
@@ -247,6 +252,7 @@ impl Draft {
             not_after: None,
             public: private.public().map_err(VaultError::Key)?,
             pkcs8: private.to_pkcs8_der().map_err(VaultError::Key)?,
+            aliases: Vec::new(),
         })
     }
 
@@ -277,6 +283,7 @@ impl Draft {
             mac: [0; kdf::LEN],
         };
         record.insert(connection, meta, root, &self.pkcs8, random)?;
+        aliases::insert(connection, record.sequence, &self.aliases)?;
         Ok(record)
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the embedded vault, and what they share.
 
+mod aliases;
 mod backups;
 mod deletion;
 mod keys;
@@ -150,6 +151,7 @@ fn synthetic() -> record::Draft {
         not_after: None,
         public: RsaPublicKey::from_spki_der(&spki).expect("an odd number"),
         pkcs8: SecretBytes::copied_from(&spki[at..at + 32]),
+        aliases: Vec::new(),
     }
 }
 

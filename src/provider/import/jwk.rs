@@ -1,19 +1,15 @@
 //! RSA private keys as JSON Web Keys (RFC 7517 §4, RFC 7518 §6.3).
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use der::Encode;
 use der::asn1::UintRef;
 
 use super::json::{self, Member, Members};
-use super::{Format, ImportError, numbers};
-use crate::oaep::RsaPrivateKey;
+use super::{Format, ImportError, Read, numbers};
 use crate::secret::SecretBytes;
 
-/// Reads the key, and its `kid`.
-pub(super) fn read(
-    file: &SecretBytes,
-    discard_certificates: bool,
-) -> Result<(RsaPrivateKey, Option<String>), ImportError> {
+/// Reads the key, its `kid` and its certificates.
+pub(super) fn read(file: &SecretBytes, discard_certificates: bool) -> Result<Read, ImportError> {
     let members = json::parse(file.expose(), Format::Jwk)?;
     let kind = members.text("kty")?;
     if kind != "RSA" {
@@ -37,7 +33,18 @@ pub(super) fn read(
         Some(Member::Text(kid)) => Some(kid.clone().into_owned()),
         Some(_) => return Err(ImportError::Member("kid")),
     };
-    Ok((numbers::from_pkcs1(&encoded, Format::Jwk)?, name))
+    let private = numbers::from_pkcs1(&encoded, Format::Jwk)?;
+    Ok(Read { private, name, certificates: certificates(&members) })
+}
+
+/// Decodes `x5c` (RFC 7517 §4.7). `x5t` alone is what somebody says of a certificate that nobody sees here.
+fn certificates(members: &Members<'_>) -> Vec<Vec<u8>> {
+    let Some(Member::List(list)) = members.find("x5c") else { return Vec::new() };
+    let decoded = list.iter().map(|item| match item {
+        Member::Text(text) => Base64::decode_vec(text).unwrap_or_default(),
+        _ => Vec::new(),
+    });
+    decoded.collect()
 }
 
 fn check_purpose(members: &Members<'_>) -> Result<(), ImportError> {

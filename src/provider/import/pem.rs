@@ -1,8 +1,7 @@
 //! PEM (RFC 7468): one private key, with comments in front of the blocks and nothing behind the last.
 
 use super::encryption::Unlock;
-use super::{Format, ImportError, asn1, numbers};
-use crate::oaep::RsaPrivateKey;
+use super::{Format, ImportError, Read, asn1, numbers};
 use crate::secret::SecretBytes;
 
 /// Reads the key of a PEM file.
@@ -10,12 +9,12 @@ pub(super) fn read(
     file: &SecretBytes,
     discard_certificates: bool,
     unlock: &mut Unlock<'_>,
-) -> Result<RsaPrivateKey, ImportError> {
+) -> Result<Read, ImportError> {
     let format = Format::Pem;
-    let (mut keys, mut certificate, mut public) = (Vec::new(), false, false);
+    let (mut keys, mut certificates, mut public) = (Vec::new(), Vec::new(), false);
     for block in blocks(file.expose())? {
         match block.kind()? {
-            Kind::Certificate => certificate = true,
+            Kind::Certificate => certificates.push(block.text),
             Kind::Key => keys.push(block),
             Kind::Public => public = true,
         }
@@ -27,7 +26,7 @@ pub(super) fn read(
         [_] => return Err(ImportError::Unsupported("PUBLIC KEY".into())),
         several => return Err(ImportError::SeveralKeys(several.len())),
     };
-    if certificate && !discard_certificates {
+    if !certificates.is_empty() && !discard_certificates {
         return Err(ImportError::Certificate);
     }
     if key.text.windows(PROC_TYPE.len()).any(|window| window == PROC_TYPE) {
@@ -36,12 +35,15 @@ pub(super) fn read(
     let mut decoder = pem_rfc7468::Decoder::new_detect_wrap(key.text).map_err(|_| ImportError::Malformed(format))?;
     let mut bytes = SecretBytes::zeroed(decoder.remaining_len());
     decoder.decode(bytes.expose_mut()).map_err(|_| ImportError::Malformed(format))?;
-    match key.label {
-        "PRIVATE KEY" => numbers::from_pkcs8(&bytes, format),
-        "ENCRYPTED PRIVATE KEY" => asn1::encrypted(&bytes, format, unlock),
-        "RSA PRIVATE KEY" => numbers::from_pkcs1(&bytes, format),
-        label => Err(ImportError::Unsupported(label.to_owned())),
-    }
+    let private = match key.label {
+        "PRIVATE KEY" => numbers::from_pkcs8(&bytes, format)?,
+        "ENCRYPTED PRIVATE KEY" => asn1::encrypted(&bytes, format, unlock)?,
+        "RSA PRIVATE KEY" => numbers::from_pkcs1(&bytes, format)?,
+        label => return Err(ImportError::Unsupported(label.to_owned())),
+    };
+    // What does not decode is dropped like the others.
+    let certificates = certificates.into_iter().filter_map(|text| pem_rfc7468::decode_vec(text).ok());
+    Ok(Read { private, name: None, certificates: certificates.map(|(_, der)| der).collect() })
 }
 
 /// One block with its first and last line.

@@ -4,16 +4,15 @@ use der::asn1::{AnyRef, BmpString, ObjectIdentifier, OctetStringRef, SetOfVec};
 use der::{Decode, Encode, Sequence, ValueOrd};
 
 use super::encryption::{Algorithm, EncryptedKey, PfxMac, Unlock};
-use super::{Format, ImportError, numbers};
-use crate::oaep::RsaPrivateKey;
+use super::{Format, ImportError, Read, numbers};
 use crate::secret::SecretBytes;
 
-/// Reads the key, and its friendly name.
+/// Reads the key, its friendly name and its certificates.
 pub(super) fn read(
     file: &SecretBytes,
     discard_certificates: bool,
     unlock: &mut Unlock<'_>,
-) -> Result<(RsaPrivateKey, Option<String>), ImportError> {
+) -> Result<Read, ImportError> {
     let pfx: Pfx<'_> = decode(file.expose())?;
     if pfx.content.kind != DATA {
         return Err(ImportError::Unsupported(pfx.content.kind.to_string()));
@@ -31,7 +30,7 @@ pub(super) fn read(
             content.as_bytes(),
         )?;
     }
-    let mut found = Found { keys: Vec::new(), certificate: false };
+    let mut found = Found { keys: Vec::new(), certificate: false, certificates: Vec::new() };
     for safe in decode::<Vec<Content<'_>>>(content.as_bytes())? {
         match safe.kind {
             DATA => {
@@ -68,13 +67,16 @@ pub(super) fn read(
     } else {
         numbers::from_pkcs8(&key.der, Format::Pfx)?
     };
-    Ok((private, key.name.clone()))
+    let name = key.name.clone();
+    Ok(Read { private, name, certificates: found.certificates })
 }
 
 /// What is in the bags of a file.
 struct Found {
     keys: Vec<FoundKey>,
     certificate: bool,
+    /// In DER.
+    certificates: Vec<Vec<u8>>,
 }
 
 impl Found {
@@ -84,7 +86,10 @@ impl Found {
         }
         for bag in decode::<Vec<Bag<'_>>>(bags)? {
             match bag.kind {
-                CERTIFICATE_BAG | REVOCATION_BAG => self.certificate = true,
+                CERTIFICATE_BAG | REVOCATION_BAG => {
+                    self.certificate = true;
+                    self.certificates.extend(bag.certificate());
+                }
                 KEY_BAG | SHROUDED_BAG => {
                     let len = bag.value.encoded_len().and_then(usize::try_from).map_err(|error| fault(&error))?;
                     let mut der = SecretBytes::zeroed(len);
@@ -166,11 +171,26 @@ struct Bag<'a> {
 }
 
 impl Bag<'_> {
+    /// Returns the X.509 certificate in a bag of certificates.
+    fn certificate(&self) -> Option<Vec<u8>> {
+        let bag: CertificateValue<'_> = self.value.decode_as().ok()?;
+        let data: &OctetStringRef = bag.value.decode_as().ok()?;
+        (bag.kind == X509_CERTIFICATE).then(|| data.as_bytes().to_vec())
+    }
+
     fn name(&self) -> Option<String> {
         let attribute = self.attributes.as_ref()?.iter().find(|attribute| attribute.kind == FRIENDLY_NAME)?;
         let name: BmpString = attribute.values.iter().next()?.decode_as().ok()?;
         Some(name.to_string())
     }
+}
+
+/// `CertBag` (RFC 7292 §4.2.3).
+#[derive(Sequence)]
+struct CertificateValue<'a> {
+    kind: ObjectIdentifier,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT")]
+    value: AnyRef<'a>,
 }
 
 #[derive(Sequence, ValueOrd)]
@@ -205,4 +225,5 @@ const SHROUDED_BAG: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113
 const CERTIFICATE_BAG: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.10.1.3");
 const REVOCATION_BAG: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.10.1.4");
 const CONTENTS_BAG: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.12.10.1.6");
+const X509_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.22.1");
 const FRIENDLY_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.20");

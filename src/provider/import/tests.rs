@@ -159,10 +159,13 @@ fn certificate_is_dropped_only_when_told() {
     assert_eq!(refusal(&both), "Certificate");
     let key = Importer::new().discard_certificates().read(&both).expect("a key");
     assert_eq!(thumbprint(&key), expected(2048));
+    assert_eq!(key.certificates, [certificate()]);
     let swapped = [load("keys/test-certificate.pem").expose(), load("keys/test-rsa3072.pkcs8.pem").expose()].concat();
     let swapped = SecretBytes::copied_from(&swapped);
     assert_eq!(refusal(&swapped), "Certificate");
-    assert_eq!(thumbprint(&Importer::new().discard_certificates().read(&swapped).expect("a key")), expected(3072));
+    let key = Importer::new().discard_certificates().read(&swapped).expect("a key");
+    assert_eq!(thumbprint(&key), expected(3072));
+    assert!(key.certificates.is_empty(), "another key's certificate");
 }
 
 #[test]
@@ -236,6 +239,14 @@ fn load(file: &str) -> SecretBytes {
 fn expected(bits: usize) -> Thumbprint {
     let key = RsaPrivateKey::from_pkcs8_der(&SecretBytes::taken_from(key_der(&format!("rsa{bits}.pkcs8"))));
     Thumbprint::of(&key.expect("a good key").public().expect("a public half"))
+}
+
+/// `openssl x509 -in vectors/keys/test-certificate.pem -fingerprint -sha1`.
+fn certificate() -> CertificateHash {
+    CertificateHash::from_bytes([
+        0x72, 0xe4, 0x76, 0x88, 0x96, 0x58, 0x27, 0x5e, 0xf5, 0x2e, 0xe9, 0x7b, 0xfe, 0xe6, 0x27, 0x7c, 0x39, 0x0f,
+        0x5d, 0xf6,
+    ])
 }
 
 fn thumbprint(key: &ImportedKey) -> Thumbprint {

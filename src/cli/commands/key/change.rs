@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sobre::io::escaped_path;
-use sobre::key::{KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
+use sobre::key::{KeyAlias, KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
 use sobre::manage::{Home, HomeError, PurgeRecord};
 use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
@@ -61,18 +61,29 @@ pub(super) fn disable(
     output.finish(json!({ "key": describe(&version), "impact": impact::describe(&impact) }))
 }
 
+/// What is to change about a version or its key.
+pub(super) struct Wanted<'a> {
+    pub(super) not_before: Option<Date>,
+    pub(super) expires: Option<Date>,
+    pub(super) delete_lock: Option<Switch>,
+    pub(super) aliases: &'a [KeyAlias],
+    pub(super) forgotten: &'a [KeyAlias],
+}
+
 pub(super) fn update(
     key: &str,
-    (not_before, expires, delete_lock): (Option<Date>, Option<Date>, Option<Switch>),
+    wanted: &Wanted<'_>,
     change: Change,
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    let Wanted { not_before, expires, delete_lock, aliases, forgotten } = *wanted;
     let dates = not_before.is_some() || expires.is_some();
-    if !dates && delete_lock.is_none() {
+    let names = !aliases.is_empty() || !forgotten.is_empty();
+    if !dates && !names && delete_lock.is_none() {
         return Err(Failure::usage(
             "there is nothing to change",
-            "say what, with --not-before, --expires or --delete-lock",
+            "say what, with --not-before, --expires, --alias, --remove-alias or --delete-lock",
         ));
     }
     let home = open_home(global)?;
@@ -97,6 +108,15 @@ pub(super) fn update(
         let until = until.map_or_else(|| ", without end".to_owned(), |time| format!(" until {time}"));
         output.say(format_args!("{} wraps{from}{until}; it unwraps at any time", version.id));
         fields.insert("key".to_owned(), describe(&version));
+    }
+    if let (Value::Object(fields), true) = (&mut result, names) {
+        let changed = found.vault.change_aliases(&found.name, Some(found.number), aliases, forgotten, &home.context());
+        let version = changed.map_err(HomeError::from)?;
+        let known = found.vault.aliases(&version.thumbprint, &home.context()).map_err(HomeError::from)?;
+        let shown: Vec<String> = known.iter().map(ToString::to_string).collect();
+        output.say(format_args!("{} is also {}", version.id, shown.join(", ")));
+        fields.insert("key".to_owned(), describe(&version));
+        fields.insert("aliases".to_owned(), json!(shown));
     }
     if let (Value::Object(fields), Some(((vault, name), locked))) = (&mut result, lock) {
         let details = vault.set_delete_lock(&name, locked, &home.context()).map_err(HomeError::from)?;

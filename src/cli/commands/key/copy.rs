@@ -47,8 +47,8 @@ pub(super) fn restore(
     global: &Global,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let backup = BackupFile::open(file).map_err(HomeError::from)?;
-    let contents = vault::opened(&backup, key, &Passphrases::of(global))?;
+    let backup = BackupFile::open(file).map_err(|error| Failure::from(HomeError::from(error)).at(file))?;
+    let contents = vault::opened(&backup, key, &Passphrases::of(global)).map_err(|failure| failure.at(file))?;
     let home = open_home(global)?;
     let ([from], [key]) = (contents.vaults.as_slice(), contents.vaults.first().map_or(&[][..], |vault| &vault.keys))
     else {

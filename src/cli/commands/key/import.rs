@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use sobre::Error;
 use sobre::io::escaped_path;
-use sobre::key::{KeyName, KeyRef};
+use sobre::key::{KeyAlias, KeyName, KeyRef};
 use sobre::manage::{Home, HomeError};
 use sobre::provider::embedded::Purpose;
 use sobre::provider::import::{Format, ImportError, ImportedKey, Importer, MAX_LEN};
@@ -31,6 +31,8 @@ pub(super) struct KeyFile<'a> {
     pub(super) target: Option<&'a str>,
     pub(super) discard_certificates: bool,
     pub(super) passphrase: Option<&'a Path>,
+    /// What it is called elsewhere, besides what the file says.
+    pub(super) aliases: &'a [KeyAlias],
 }
 
 pub(super) fn run(
@@ -46,13 +48,16 @@ pub(super) fn run(
     let imported = source.read(&home)?;
     let public = imported.private.public().map_err(|error| Failure::plain(&error).at(source.file))?;
     let thumbprint = sobre::key::Thumbprint::of(&public);
+    let seen = imported.certificates.iter().copied().map(KeyAlias::Certificate);
+    let aliases: Vec<KeyAlias> = seen.chain(source.aliases.iter().cloned()).collect();
+    let shown: Vec<String> = aliases.iter().map(ToString::to_string).collect();
     if change.dry_run {
         let facts = json!({
-            "format": imported.format.name(), "bits": public.bits(), "thumbprint": thumbprint.to_string(),
+            "format": imported.format.name(), "bits": public.bits(), "thumbprint": thumbprint.to_string(), "aliases": shown,
         });
         return would(output, "import", name.as_str(), facts);
     }
-    let (mut key, created) = home.import_key(None, &name, &imported.private)?;
+    let (mut key, created) = home.import_key(None, &name, &imported.private, &aliases)?;
     say_created(output, &created);
     output.say(format_args!(
         "imported {} from {}, {} bits, jkt:{thumbprint}",
@@ -60,6 +65,9 @@ pub(super) fn run(
         escaped_path(source.file),
         public.bits()
     ));
+    for alias in &aliases {
+        output.say(format_args!("recorded {alias}  ({})", alias.kind().algorithm()));
+    }
     if not_before.is_some() || expires.is_some() {
         let changes = KeyChanges {
             not_before: not_before.map(|date| date.0),
@@ -72,7 +80,9 @@ pub(super) fn run(
     }
     output.say("whoever has a copy of that file can open what this key seals: keep it as safe, or destroy it");
     nag(output);
-    output.finish(json!({ "key": describe(&key), "format": imported.format.name(), "recoverable": false }))
+    output.finish(
+        json!({ "key": describe(&key), "format": imported.format.name(), "aliases": shown, "recoverable": false }),
+    )
 }
 
 impl KeyFile<'_> {

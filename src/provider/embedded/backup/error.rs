@@ -15,6 +15,8 @@ use crate::provider::embedded::VaultError;
 pub enum BackupError {
     /// A byte of the backup is not what was written.
     Damaged,
+    /// A backup that only Key Vault can restore (R70).
+    KeyVaultBackup,
     /// The passphrase is wrong, or the recovery key's operation failed. Nothing more is said, nor known.
     Locked,
     /// The backup opens with the recovery key of this thumbprint, not with a passphrase or another key.
@@ -46,6 +48,7 @@ impl fmt::Display for BackupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged => f.write_str("the vault backup is damaged"),
+            Self::KeyVaultBackup => f.write_str("this is a Key Vault backup, which only Key Vault can restore"),
             Self::Locked => f.write_str("the vault backup does not open with this passphrase or key"),
             Self::NeedsKey(thumbprint) => {
                 write!(f, "the vault backup opens with the private key jkt:{thumbprint} only")

@@ -12,7 +12,7 @@ use crate::oaep::{RsaKeyError, WrapAlgorithm};
 use crate::provider::embedded::backup::{Backup, BackupError};
 use crate::provider::embedded::error::VaultError;
 use crate::provider::embedded::sealed::{self, OVERHEAD, PassphraseCost, SALT_LEN};
-use crate::provider::{BackupRecipient, BackupUnlock};
+use crate::provider::{BackupRecipient, BackupUnlock, import};
 use crate::random::{Random, random_secret};
 use crate::secret::SecretBytes;
 
@@ -57,7 +57,7 @@ impl BackupFile {
     ///
     /// # Errors
     ///
-    /// [`NotABackup`](BackupError::NotABackup), [`Newer`](BackupError::Newer), [`TooLarge`](BackupError::TooLarge),
+    /// [`NotABackup`](BackupError::NotABackup), [`KeyVaultBackup`](BackupError::KeyVaultBackup), [`Newer`](BackupError::Newer), [`TooLarge`](BackupError::TooLarge),
     /// [`Damaged`](BackupError::Damaged).
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BackupError> {
         if bytes.len() > MOST_BYTES {
@@ -65,7 +65,8 @@ impl BackupFile {
         }
         let (magic, rest) = bytes.split_first_chunk().ok_or(BackupError::NotABackup)?;
         if magic != MAGIC {
-            return Err(BackupError::NotABackup);
+            let foreign = import::is_key_vault_backup(&bytes);
+            return Err(if foreign { BackupError::KeyVaultBackup } else { BackupError::NotABackup });
         }
         let mut cursor = Cursor(rest);
         match u16::from_le_bytes(cursor.array()?) {

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::clock::UnixTime;
 use crate::format::{EpochRecord, HEAD_LEN};
-use crate::key::{Deletion, KeyDetails, RotationPolicy, Thumbprint, VaultName, VersionNumber};
+use crate::key::{Deletion, KeyAlias, KeyDetails, RotationPolicy, Thumbprint, VaultName, VersionNumber};
 use crate::oaep::RsaPrivateKey;
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::backup::BackupError;
 use crate::provider::embedded::backup::format::{Cursor, MOST_BYTES};
 use crate::provider::embedded::record::{Draft, Record, enabled_from, state_number};
@@ -61,7 +62,7 @@ pub struct BackupVersion {
 }
 
 impl BackupVersion {
-    pub(super) fn of(record: &Record, pkcs8: SecretBytes) -> Self {
+    pub(super) fn of(record: &Record, pkcs8: SecretBytes, aliases: Vec<KeyAlias>) -> Self {
         Self {
             number: record.number,
             thumbprint: record.thumbprint,
@@ -72,15 +73,17 @@ impl BackupVersion {
                 not_after: record.not_after,
                 public: record.public.clone(),
                 pkcs8,
+                aliases,
             },
         }
     }
 
-    /// Whether the vault has this version with the same state and dates.
-    pub(super) fn is_same(&self, record: &Record) -> bool {
+    /// Whether the vault has this version with the same state, dates and aliases.
+    pub(super) fn is_same(&self, record: &Record, aliases: &[KeyAlias]) -> bool {
         let draft = &self.draft;
         (draft.created, draft.enabled, draft.not_before, draft.not_after)
             == (record.created, record.enabled, record.not_before, record.not_after)
+            && draft.aliases == aliases
     }
 
     /// Returns when it was made.
@@ -91,6 +94,11 @@ impl BackupVersion {
     /// Returns whether it was enabled when the backup was taken.
     pub fn is_enabled(&self) -> bool {
         self.draft.enabled
+    }
+
+    /// Returns what was recorded of its other names.
+    pub fn aliases(&self) -> &[KeyAlias] {
+        &self.draft.aliases
     }
 
     /// Returns when its time to wrap begins and ends.
@@ -156,6 +164,14 @@ impl Backup {
                     put_time(put, draft.not_after)?;
                     put(&u16::try_from(draft.pkcs8.len()).map_err(|_| BackupError::TooLarge)?.to_le_bytes())?;
                     put(draft.pkcs8.expose())?;
+                    put(&[u8::try_from(draft.aliases.len()).map_err(|_| BackupError::TooLarge)?])?;
+                    for alias in &draft.aliases {
+                        let bytes = alias.as_bytes();
+                        let kind = aliases::number(alias.kind()).ok_or(BackupError::Damaged)?;
+                        put(&[kind])?;
+                        put(&u16::try_from(bytes.len()).map_err(|_| BackupError::TooLarge)?.to_le_bytes())?;
+                        put(bytes)?;
+                    }
                 }
             }
         }
@@ -235,7 +251,24 @@ fn version(cursor: &mut Cursor<'_>) -> Result<BackupVersion, BackupError> {
     let private = RsaPrivateKey::from_pkcs8_der(&pkcs8).map_err(|_| BackupError::Damaged)?;
     let public = private.public().map_err(|_| BackupError::Damaged)?;
     let thumbprint = Thumbprint::of(&public);
-    Ok(BackupVersion { number, thumbprint, draft: Draft { created, enabled, not_before, not_after, public, pkcs8 } })
+    let aliases = version_aliases(cursor)?;
+    let draft = Draft { created, enabled, not_before, not_after, public, pkcs8, aliases };
+    Ok(BackupVersion { number, thumbprint, draft })
+}
+
+/// Reads aliases in their one order, none twice.
+fn version_aliases(cursor: &mut Cursor<'_>) -> Result<Vec<KeyAlias>, BackupError> {
+    let [count] = cursor.array()?;
+    let mut found: Vec<KeyAlias> = Vec::new();
+    for _ in 0..count {
+        let [kind] = cursor.array()?;
+        let len = usize::from(u16::from_le_bytes(cursor.array()?));
+        let bytes = cursor.take(len)?;
+        let alias = aliases::kind_from(kind).and_then(|kind| KeyAlias::from_bytes(kind, bytes));
+        let alias = alias.filter(|alias| found.last().is_none_or(|last| last < alias)).ok_or(BackupError::Damaged)?;
+        found.push(alias);
+    }
+    Ok(found)
 }
 
 fn name<T: std::str::FromStr>(cursor: &mut Cursor<'_>) -> Result<T, BackupError> {

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::key::{KeyDetails, KeyName, VersionNumber};
 use crate::provider::embedded::EmbeddedVault;
+use crate::provider::embedded::aliases;
 use crate::provider::embedded::backup::{BackupKey, BackupVault, BackupVersion};
 use crate::provider::embedded::error::{Fault, VaultError};
 use crate::provider::embedded::key_row::KeyRow;
@@ -82,7 +83,7 @@ impl EmbeddedVault {
             match known.iter().find(|record| record.number == version.number) {
                 Some(record) if record.thumbprint == version.thumbprint => {
                     report.present.push((name.clone(), version.number));
-                    same &= version.is_same(record);
+                    same &= version.is_same(record, &aliases::list(connection, record.sequence)?);
                     continue;
                 }
                 Some(record) => return Err(conflict(at(record))),

@@ -440,6 +440,9 @@ fn golden_backups_open_for_ever() {
         assert_eq!((key.details.name.as_str(), key.versions.len()), ("backup", 2));
         assert!(key.details.delete_lock && key.details.deletion.is_none());
         assert_eq!(key.details.policy.to_string(), "notify P30D before expiry, rotate P1Y after creation");
+        let aliases = key.versions[0].aliases().iter().map(ToString::to_string);
+        assert_eq!(aliases.collect::<Vec<_>>(), GOLDEN_ALIASES);
+        assert!(key.versions[1].aliases().is_empty());
         let deletion = gone.details.deletion.expect("deleted");
         assert_eq!((gone.details.name.as_str(), gone.versions.len()), ("gone", 1));
         assert_eq!((deletion.deleted, deletion.recoverable_until), (UnixTime(1_750_000_000), UnixTime(1_752_592_000)));
@@ -462,6 +465,8 @@ fn golden_files_are_written() {
     let vault = EmbeddedVault::create_with(settings, Protection::KeyFile, soft_delete).expect("a vault");
     let first = make(&vault, "backup");
     vault.rotate(&name("backup"), &cx()).expect("rotates");
+    let aliases = GOLDEN_ALIASES.map(|text| text.parse().expect("an alias"));
+    vault.change_aliases(&name("backup"), Some(VersionNumber::FIRST), &aliases, &[], &cx()).expect("records");
     let policy = "notify P30D before expiry, rotate P1Y after creation".parse().expect("a policy");
     vault.set_policy(&name("backup"), &policy, &cx()).expect("sets");
     vault.set_delete_lock(&name("backup"), true, &cx()).expect("locks");
@@ -488,6 +493,12 @@ fn golden_files_are_written() {
 fn golden_epoch() -> &'static [u8] {
     include_bytes!("../../../../vectors/golden/5a653dc86934269d41313631ad4ff538.sobre-epoch")
 }
+
+const GOLDEN_ALIASES: [&str; 3] = [
+    "x5t:72e476889658275ef52ee97bfee6277c390f5df6",
+    "cka:0a0b",
+    "url:https://prod-weu.vault.azure.net/keys/backup/0123456789abcdef0123456789abcdef",
+];
 
 fn golden_recovery() -> RsaPrivateKey {
     let text: String = include_str!("golden/recovery.pem").lines().filter(|line| !line.starts_with('-')).collect();

@@ -76,13 +76,6 @@ fn the_version_that_is_not_named_is_the_newest_and_old_ones_still_unwrap() {
 }
 
 #[test]
-fn a_prefix_that_fits_several_keys_names_none() {
-    assert_eq!(provider::only(Vec::<u8>::new()).expect("none"), None);
-    assert_eq!(provider::only(vec![1]).expect("one"), Some(1));
-    assert!(provider::only(vec![1, 2]).is_err());
-}
-
-#[test]
 fn a_foreign_ciphertext_is_refused_without_a_reason() {
     let (_folder, path) = folder();
     let vault = plain(&path);

@@ -114,6 +114,7 @@ fn figures() {
     println!("look-up by thumbprint among 100,000: first {first:?}, median {:?}, 99 % {:?}", at(50), at(99));
     // The slowest are those that the system interrupts.
     assert!(at(50) < Duration::from_millis(1));
+    alias_figures(&vault, &thumbprints);
     unwrap_rate(&vault, &wrapped, "100,001 versions");
     let start = Instant::now();
     vault.rotate_with(&name("backup"), &cx(), |_| Ok(synthetic())).expect("rotates");
@@ -164,6 +165,55 @@ fn a_hundred_thousand_deks_are_moved_at_the_rate_of_the_private_key() {
         ratio * 100.0
     );
     assert!(ratio >= 0.9, "{ratio}");
+}
+
+/// Looks versions up by the beginnings of all that they are called.
+fn alias_figures(vault: &EmbeddedVault, thumbprints: &[crate::key::Thumbprint]) {
+    let mut wanted = Vec::new();
+    for (index, thumbprint) in thumbprints.iter().enumerate().step_by(1000) {
+        let version = vault.find(thumbprint, &cx()).expect("finds");
+        let spki = crate::key::KeyAlias::Spki(crate::key::SpkiHash::of(&version.public)).to_string();
+        wanted.push((format!("jkt:{}", thumbprint.short()), version.id.clone()));
+        wanted.push((spki[..25].to_owned(), version.id.clone()));
+        wanted.push((format!("cka:{index:016x}"), version.id));
+    }
+    let root = vault.root_key(&cx()).expect("unlocked");
+    let start = Instant::now();
+    let record = |connection: &Connection, meta: &mut Meta| {
+        for (index, thumbprint) in thumbprints.iter().enumerate() {
+            let alias = format!("cka:{index:016x}").parse().expect("an alias");
+            let found = Record::select(
+                connection,
+                meta,
+                Some(&root),
+                "WHERE versions.thumbprint = ?1",
+                [thumbprint.as_bytes()],
+            );
+            crate::provider::embedded::aliases::insert(
+                connection,
+                found?.first().expect("a version").sequence,
+                &[alias],
+            )?;
+        }
+        meta.write(connection, &root)
+    };
+    vault.change(&cx(), &root, record).expect("records");
+    println!("100,000 aliases recorded in {:.1} s", start.elapsed().as_secs_f64());
+    vault.version(&reference("backup@1"), &cx()).expect("finds");
+    for scheme in ["jkt", "spki", "cka"] {
+        let fitting = wanted.iter().filter(|(text, _)| text.starts_with(scheme));
+        let mut times: Vec<Duration> = fitting
+            .map(|(text, id)| {
+                let start = Instant::now();
+                assert_eq!(vault.version(&reference(text), &cx()).expect("finds").id, *id, "{text}");
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        let median = times[times.len() / 2];
+        println!("look-up by {scheme}: among 100,000: median {median:?}, slowest {:?}", times[times.len() - 1]);
+        assert!(median < Duration::from_millis(1), "{scheme}");
+    }
 }
 
 /// Compares with AWS-LC alone, in turns, on all cores.

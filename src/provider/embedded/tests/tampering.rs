@@ -64,6 +64,14 @@ const CHANGES: &[&str] = &[
     "UPDATE versions SET private = (SELECT private FROM versions WHERE sequence = 3) WHERE sequence = 1",
     "UPDATE versions SET mac = randomblob(32) WHERE sequence = 1",
     "UPDATE versions SET mac = (SELECT mac FROM versions WHERE sequence = 3) WHERE sequence = 1",
+    "UPDATE versions SET spki_sha256 = randomblob(32) WHERE sequence = 1",
+    "UPDATE versions SET spki_sha256 = (SELECT spki_sha256 FROM versions WHERE sequence = 3) WHERE sequence = 1",
+    "INSERT INTO aliases VALUES (2, x'03', 3)",
+    "UPDATE aliases SET value = x'03'",
+    "UPDATE aliases SET value = zeroblob(100000)",
+    "UPDATE aliases SET kind = 9",
+    "UPDATE aliases SET version = 3",
+    "DELETE FROM aliases",
     "DELETE FROM versions WHERE sequence = 1",
     "DELETE FROM versions WHERE sequence = 2",
     "DELETE FROM versions",
@@ -78,6 +86,8 @@ fn three_keys() -> (TempDir, PathBuf) {
     make(&vault, "backup");
     vault.rotate(&name("backup"), &cx()).expect("rotates");
     make(&vault, "other");
+    let id = "cka:0102".parse().expect("an alias");
+    vault.change_aliases(&name("backup"), Some(VersionNumber::FIRST), &[id], &[], &cx()).expect("records");
     (folder, path)
 }
 

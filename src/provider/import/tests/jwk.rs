@@ -1,5 +1,6 @@
 //! JSON Web Keys.
 
+use base64ct::Encoding;
 use serde_json::{Value, json};
 
 use super::*;
@@ -103,6 +104,22 @@ fn members_that_stand_twice_are_refused_at_every_depth() {
 fn deep_nesting_is_malformed_and_no_crash() {
     let deep = format!("{{\"kty\": {}", "[".repeat(60_000));
     assert_eq!(refusal(&SecretBytes::taken_from(deep.into_bytes())), "Malformed(Jwk)");
+}
+
+#[test]
+fn a_certificate_in_x5c_is_named_and_one_that_is_only_claimed_is_not() {
+    let der = base64ct::Base64::encode_string(load("imports/certificate.der").expose());
+    for (members, certificates) in [
+        (json!({"x5c": [der]}), vec![certificate()]),
+        (json!({"x5c": ["AAAA", 7, der]}), vec![certificate()]),
+        (json!({"x5c": ["AAAA"], "x5t": "cuR2iJZYJ171Lul7_uYnfDkPXfY"}), Vec::new()),
+    ] {
+        let file =
+            edited(|jwk| jwk.as_object_mut().expect("an object").extend(members.as_object().expect("one").clone()));
+        assert!(matches!(read(&file), Err(ImportError::Certificate)), "{members}");
+        let key = Importer::new().discard_certificates().read(&file).expect("a key");
+        assert_eq!(key.certificates, certificates, "{members}");
+    }
 }
 
 #[test]

@@ -41,8 +41,11 @@ fn key_with_a_certificate_is_refused_unless_it_is_discarded() {
         assert!(matches!(error, ImportError::Certificate), "{file}: {error:?}");
         let mut ask = || Ok(SecretBytes::copied_from(PASSPHRASE.as_bytes()));
         let key = Importer::new().passphrase(&mut ask).discard_certificates().read(&load(file));
-        assert_eq!(thumbprint(&key.unwrap_or_else(|error| panic!("{file}: {error:?}"))), expected(2048), "{file}");
+        let key = key.unwrap_or_else(|error| panic!("{file}: {error:?}"));
+        assert_eq!(thumbprint(&key), expected(2048), "{file}");
+        assert_eq!(key.certificates, [certificate()], "{file}");
     }
+    assert!(unlock(&load("imports/modern.pfx"), PASSPHRASE).expect("a key").certificates.is_empty());
 }
 
 #[test]
