@@ -11,6 +11,7 @@ mod pipeline;
 mod policy;
 mod reader;
 mod record_store;
+mod recorded;
 mod rewrap;
 mod sealer;
 mod unlock;
@@ -27,6 +28,7 @@ pub use opener::Opener;
 pub use pipeline::{OpenOptions, OpenSummary, SealOptions, SealSummary, Source, Target};
 pub use policy::{LayerPolicy, PolicyError, SealPolicy, WrappingKey};
 pub use reader::SnapshotReader;
+pub(crate) use recorded::failure_of;
 pub use rewrap::{Change, RewrapReport};
 pub use sealer::{Sealer, Trailer};
 pub use unlock::Warning;
@@ -35,7 +37,7 @@ pub use verify::{Verdict, verify_keyless};
 use crate::audit::CorrelationId;
 use crate::clock::{Clock, SystemClock};
 use crate::key::Thumbprint;
-use crate::provider::{KeyProvider, OpContext};
+use crate::provider::{KeyProvider, OpContext, Trail};
 use crate::random::{Random, SystemRandom};
 
 /// Seals and opens snapshots with the keys of the vaults it was given. Cheap to clone, shared between threads.
@@ -56,6 +58,7 @@ pub struct Engine {
     random: Arc<dyn Random>,
     deadline: Duration,
     correlation: Option<CorrelationId>,
+    trail: Option<Arc<Trail>>,
 }
 
 impl Engine {
@@ -69,6 +72,7 @@ impl Engine {
             random: Arc::new(SystemRandom),
             deadline: Duration::from_secs(120),
             correlation: None,
+            trail: None,
         }
     }
 

@@ -22,6 +22,8 @@ mod keys;
 mod people;
 #[path = "cli/preflight.rs"]
 mod preflight;
+#[path = "cli/recorded.rs"]
+mod recorded;
 #[path = "cli/recovery.rs"]
 mod recovery;
 #[path = "cli/rewrap.rs"]

@@ -61,6 +61,11 @@ impl Failure {
         Self { kind: "cancelled", code, message, advice }
     }
 
+    /// Whether a key's owner, or what would be lost, forbids it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code == code_of(ErrorKind::Refused).1
+    }
+
     /// Says at which file it happened, where the message does not.
     pub(crate) fn at(mut self, path: &Path) -> Self {
         let path = escaped_path(path);

@@ -89,10 +89,16 @@ impl Engine {
 
     fn rewrap_locked(&self, file: &File, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
         let heads = Heads::read(file)?;
+        let result = self.rewrap_heads(file, &heads, layer, change);
+        self.end_rewrap(heads.header.id, layer, change, &result);
+        result
+    }
+
+    fn rewrap_heads(&self, file: &File, heads: &Heads, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
         if !Layer::of(heads.header.suite).contains(&layer) {
             return Err(PolicyError::NoSuchLayer.into());
         }
-        let unlocked = self.unlock(&heads, &[layer])?;
+        let unlocked = self.unlock(heads, &[layer])?;
         let (number, head) = &unlocked.head;
         let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
         let (section, _) = head.envelope.section(layer).ok_or_else(missing)?;
@@ -132,6 +138,7 @@ impl Engine {
         if Heads::read(file)?.best().1 != heads.best().1 {
             return Err(Error::SourceChanged("changed while it was rewrapped"));
         }
+        self.start_rewrap(heads.header.id, layer, change)?;
         write_head(file, 1 - *number, &fresh)?;
         write_head(file, *number, &fresh)?;
         Ok(report)
@@ -143,6 +150,7 @@ impl Engine {
         unlocked: &Unlocked,
         change: &Change,
     ) -> Result<(Vec<Entry>, String), Error> {
+        let of = (unlocked.head.1.header.id, section.layer);
         let (secret, _) = unlocked
             .layers
             .first()
@@ -157,7 +165,7 @@ impl Engine {
                 if entries.len() >= usize::from(crate::format::MAX_ENTRIES) {
                     return Err(PolicyError::KeyCount(entries.len() + 1).into());
                 }
-                entries.extend(self.wrap(&LayerPolicy::new(vec![key.clone()])?, secret)?);
+                entries.extend(self.wrap(&LayerPolicy::new(vec![key.clone()])?, secret, of)?);
                 Ok((entries, section.set.clone()))
             }
             Change::Remove(thumbprint) => {
@@ -178,7 +186,7 @@ impl Engine {
                 let mut entries: Vec<Entry> = section.entries.iter().filter(|entry| !goes(entry)).cloned().collect();
                 if !entries.iter().any(|entry| entry.thumbprint == to.version.thumbprint) {
                     // The preference stays: nothing before the first that goes has gone.
-                    let fresh = self.wrap(&LayerPolicy::new(vec![to.clone()])?, secret)?;
+                    let fresh = self.wrap(&LayerPolicy::new(vec![to.clone()])?, secret, of)?;
                     entries.splice(place..place, fresh);
                 }
                 Ok((entries, section.set.clone()))
@@ -187,7 +195,7 @@ impl Engine {
                 for key in &keys.keys {
                     check_owner(section, key)?;
                 }
-                Ok((self.wrap(keys, secret)?, keys.set.clone()))
+                Ok((self.wrap(keys, secret, of)?, keys.set.clone()))
             }
             Change::Repair => Ok((section.entries.clone(), section.set.clone())),
         }

@@ -258,7 +258,7 @@ impl Engine {
             previous: [0; 32],
             labels: policy.labels.clone(),
         };
-        let hash = header.hash();
+        let (hash, id) = (header.hash(), header.id);
         let shape = disk.disk_len.map(|len| shape_for_policy(&header, len)).transpose()?;
         let mut layers = Vec::new();
         let mut sections = Vec::new();
@@ -272,7 +272,7 @@ impl Engine {
                 updated: now,
                 set: keys.set.clone(),
                 source: source.filter(|_| *layer == Layer::Inner).map_or(Vec::new(), |hash| hash.to_vec()),
-                entries: self.wrap(keys, &secret)?,
+                entries: self.wrap(keys, &secret, (id, *layer))?,
             };
             let bytes = section.seal(&layer_keys.envelope);
             sections.push((section, bytes));
@@ -319,11 +319,17 @@ impl Engine {
     }
 
     /// Wraps a layer's secret under each of its keys.
-    pub(super) fn wrap(&self, keys: &LayerPolicy, secret: &LayerSecret) -> Result<Vec<Entry>, Error> {
-        let cx = self.context();
+    pub(super) fn wrap(
+        &self,
+        keys: &LayerPolicy,
+        secret: &LayerSecret,
+        (snapshot, layer): (SnapshotId, Layer),
+    ) -> Result<Vec<Entry>, Error> {
+        let cx = self.context_of(snapshot, layer);
         let mut entries = Vec::with_capacity(keys.keys.len());
         for key in &keys.keys {
             if let Err(refusal) = key.version.may_wrap(cx.now()) {
+                self.tell_wrap(key, &refusal, snapshot, layer);
                 return Err(PolicyError::KeyRefused { key: key.version.id.clone(), refusal }.into());
             }
             let wrapped = key.provider.wrap_key(&key.version, secret.blob(), &cx)?;

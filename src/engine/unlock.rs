@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use crate::audit::Properties;
 use crate::engine::{Engine, Error};
-use crate::format::{Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section};
+use crate::format::{
+    Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section, SnapshotId,
+};
 use crate::io::{ReadAt, read_exact_at};
 use crate::provider::{ProviderErrorKind, WrappedKey};
 
@@ -140,6 +143,11 @@ impl Engine {
     /// Opens `layers` of a snapshot: one unwrap request each, from the best head; the other head serves when this one's
     /// contents turn out damaged.
     pub(super) fn unlock(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
+        let unlocked = self.unlock_any(heads, layers);
+        unlocked.inspect_err(|error| self.tell_unlock(heads.header.id, error))
+    }
+
+    fn unlock_any(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
         let mut first_error = None;
         for (number, head) in &heads.usable {
             match self.unlock_head(head, &heads.hash, layers) {
@@ -185,7 +193,7 @@ impl Engine {
         for &layer in layers {
             let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
             let (section, bytes) = head.envelope.section(layer).ok_or_else(missing)?;
-            let blob = self.unwrap(section)?;
+            let blob = self.unwrap(section, head.header.id)?;
             let secret = LayerSecret::from_blob(layer, hash, blob)?;
             let keys = LayerKeys::derive(&secret, hash);
             section.clone().authenticate(bytes, &keys.envelope)?;
@@ -195,14 +203,21 @@ impl Engine {
     }
 
     /// Unwraps a section's secret with the first of its keys that a vault holds, or with the one that the operator named.
-    fn unwrap(&self, section: &Section) -> Result<crate::secret::SecretBytes, Error> {
-        let cx = self.context();
+    fn unwrap(&self, section: &Section, snapshot: SnapshotId) -> Result<crate::secret::SecretBytes, Error> {
+        let preferred = section.entries.iter().find(|entry| entry.usable().is_some()).map(|entry| entry.thumbprint);
         let overridden = section.entries.iter().any(|entry| self.only.contains(&entry.thumbprint));
         for entry in &section.entries {
             let Some(algorithm) = entry.usable() else { continue };
             if overridden && !self.only.contains(&entry.thumbprint) {
                 continue;
             }
+            let about = Properties {
+                snapshot: Some(snapshot),
+                layer: Some(section.layer),
+                overridden: overridden && preferred != Some(entry.thumbprint),
+                ..Properties::default()
+            };
+            let cx = self.context().with_about(about);
             for provider in &self.providers {
                 let version = match provider.find(&entry.thumbprint, &cx) {
                     Ok(version) => version,

@@ -301,9 +301,9 @@ impl Home {
         self.engine_with(providers)
     }
 
-    fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
+    pub(super) fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
         let engine = Engine::new(providers).with_deadline(self.inner.base.settings.deadline);
-        engine.with_correlation(self.trail().correlation())
+        engine.with_correlation(self.trail().correlation()).with_trail(Arc::clone(self.trail()))
     }
 
     /// Records what is done with keys in files.

@@ -154,7 +154,7 @@ impl Home {
                 providers.push(vault);
             }
         }
-        Ok(Engine::new(providers).with_deadline(self.context().remaining()))
+        Ok(self.engine_with(providers))
     }
 }
 

@@ -1,0 +1,138 @@
+//! What an engine records by itself: refusals that no vault was asked about, and what became of a snapshot.
+
+use std::sync::Arc;
+
+use crate::audit::{CorrelationId, Event, FailureKind, Operation, Outcome, Properties, Text};
+use crate::engine::{Change, Engine, Error, ErrorKind, PolicyError, RewrapReport, WrappingKey};
+use crate::format::{Layer, SnapshotId};
+use crate::key::WrapRefusal;
+use crate::provider::{NotRecorded, OpContext, ProviderError, ProviderErrorKind, Trail};
+
+impl Engine {
+    /// Records in `trail` what an [`Audited`](crate::provider::Audited) vault can't know: refusals before a vault is asked, and rewraps.
+    #[must_use]
+    pub fn with_trail(mut self, trail: Arc<Trail>) -> Self {
+        self.trail = Some(trail);
+        self
+    }
+
+    /// Starts an operation on a vault for one layer of a snapshot.
+    pub(super) fn context_of(&self, snapshot: SnapshotId, layer: Layer) -> OpContext {
+        self.context().with_about(of_layer(snapshot, layer))
+    }
+
+    /// Records that a key may not wrap.
+    pub(super) fn tell_wrap(&self, key: &WrappingKey, refusal: &WrapRefusal, snapshot: SnapshotId, layer: Layer) {
+        let about = Properties { vault: Some(key.provider.name().clone()), ..of_key(key, snapshot, layer) };
+        self.tell(Operation::KeyWrap, refused(refusal), about);
+    }
+
+    /// Records that nothing unwrapped a snapshot. What a vault refused, it has recorded itself.
+    pub(super) fn tell_unlock(&self, snapshot: SnapshotId, error: &Error) {
+        let (key, layer) = match error {
+            Error::Provider(_) => return,
+            Error::KeyMissing { layer, wanted, .. } => (Some(wanted), Some(*layer)),
+            Error::KeyNotWanted { wanted } => (Some(wanted), None),
+            _ => (None, None),
+        };
+        let key = key.map(|wanted| Text::new(&wanted.join(" or ")));
+        let about = Properties { snapshot: Some(snapshot), layer, key, ..Properties::default() };
+        self.tell(Operation::KeyUnwrap, failure_of(error), about);
+    }
+
+    /// Records that the wrapped keys of a layer are about to change without anything being wrapped, which would leave a record of its own.
+    pub(super) fn start_rewrap(&self, snapshot: SnapshotId, layer: Layer, change: &Change) -> Result<(), Error> {
+        let (Change::Remove(_), Some(trail)) = (change, &self.trail) else { return Ok(()) };
+        let event = self.event(Operation::SnapshotRewrap, Outcome::Started, of_change(snapshot, layer, change));
+        trail.record(vec![event]).map_err(|source| {
+            // One of them has unwrapped the layer.
+            let Some(provider) = self.providers.first() else {
+                return Error::KeyMissing { layer, wanted: Vec::new(), searched: Vec::new() };
+            };
+            let unrecorded = ProviderError::new(ProviderErrorKind::Unrecorded, provider.name(), "");
+            unrecorded.because(NotRecorded::new(false, source)).into()
+        })
+    }
+
+    /// Records how a rewrap ended; nothing of one that found nothing to do.
+    pub(super) fn end_rewrap(
+        &self,
+        snapshot: SnapshotId,
+        layer: Layer,
+        change: &Change,
+        result: &Result<RewrapReport, Error>,
+    ) {
+        let about = of_change(snapshot, layer, change);
+        match (result, &self.trail) {
+            (Ok(report), Some(trail)) if report.changed => {
+                trail.defer(self.event(Operation::SnapshotRewrap, Outcome::Success, about));
+            }
+            (Err(error), _) => self.tell(Operation::SnapshotRewrap, failure_of(error), about),
+            _ => {}
+        }
+    }
+
+    fn tell(&self, operation: Operation, kind: FailureKind, about: Properties) {
+        if let Some(trail) = &self.trail {
+            trail.tell(self.event(operation, Outcome::Failure(kind), about));
+        }
+    }
+
+    fn event(&self, operation: Operation, outcome: Outcome, about: Properties) -> Event {
+        let correlation = self.correlation.or(self.trail.as_ref().map(|trail| trail.correlation()));
+        let correlation = correlation.unwrap_or(CorrelationId::from_bytes([0; 16]));
+        Event::new(operation, outcome, self.clock.now(), correlation).with(about)
+    }
+}
+
+/// Returns the word that the audit log has for a failure.
+pub(crate) fn failure_of(error: &Error) -> FailureKind {
+    match error.inner() {
+        Error::Provider(error) => error.kind.failure(),
+        Error::Policy(PolicyError::KeyRefused { refusal, .. }) => refused(refusal),
+        Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => FailureKind::NotFound,
+        other => match other.kind() {
+            ErrorKind::Busy => FailureKind::Busy,
+            ErrorKind::Damaged => FailureKind::Damaged,
+            ErrorKind::NotFound => FailureKind::NotFound,
+            ErrorKind::Refused => FailureKind::Denied,
+            ErrorKind::Unavailable => FailureKind::Unavailable,
+            ErrorKind::WrongKey => FailureKind::UnwrapFailed,
+            _ => FailureKind::Failed,
+        },
+    }
+}
+
+fn refused(refusal: &WrapRefusal) -> FailureKind {
+    match refusal {
+        WrapRefusal::Deleted => FailureKind::Deleted,
+        WrapRefusal::Disabled => FailureKind::Disabled,
+        WrapRefusal::Expired(_) => FailureKind::Expired,
+        WrapRefusal::NotYetValid(_) => FailureKind::NotYetValid,
+    }
+}
+
+fn of_layer(snapshot: SnapshotId, layer: Layer) -> Properties {
+    Properties { snapshot: Some(snapshot), layer: Some(layer), ..Properties::default() }
+}
+
+fn of_key(key: &WrappingKey, snapshot: SnapshotId, layer: Layer) -> Properties {
+    Properties {
+        key: Some(Text::new(&key.version.id)),
+        thumbprint: Some(key.version.thumbprint),
+        ..of_layer(snapshot, layer)
+    }
+}
+
+/// Names the key that a change is about.
+fn of_change(snapshot: SnapshotId, layer: Layer, change: &Change) -> Properties {
+    match change {
+        Change::Add(key) | Change::Replace { to: key, .. } => of_key(key, snapshot, layer),
+        Change::Remove(thumbprint) => Properties { thumbprint: Some(*thumbprint), ..of_layer(snapshot, layer) },
+        Change::Repair => of_layer(snapshot, layer),
+        Change::To(keys) => match keys.keys.first() {
+            Some(key) => of_key(key, snapshot, layer),
+            None => of_layer(snapshot, layer),
+        },
+    }
+}
