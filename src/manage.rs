@@ -11,6 +11,7 @@ mod keys;
 mod paths;
 mod preflight;
 mod restore;
+mod rewrap;
 mod rotation;
 mod sets;
 mod vaults;
