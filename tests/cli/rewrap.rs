@@ -123,7 +123,7 @@ fn needing(world: &World, key: &str) -> usize {
 fn the_catalogue_knows_what_a_stopped_rewrap_has_done() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let world = World::double();
-        let names = many(&world, 100);
+        let names = many(&world, 40);
         assert_eq!(needing(&world, "k@1"), names.len());
         let before = world.read(&names[3]);
         let words = "rewrap --to k --files-from list --workers 1";
@@ -135,9 +135,9 @@ fn the_catalogue_knows_what_a_stopped_rewrap_has_done() {
         }
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("fits")).expect("a process");
         kill_process(pid, signal).expect("is there");
-        Ran::from(child.wait_with_output().expect("ends")).code(code).warns("stopped after").warns("of 100 snapshots");
+        Ran::from(child.wait_with_output().expect("ends")).code(code).warns("stopped after").warns("of 40 snapshots");
         let moved = names.iter().filter(|name| world.read(name) != before).count();
-        assert!((4..100).contains(&moved), "{moved} were moved");
+        assert!((4..40).contains(&moved), "{moved} were moved");
         assert_eq!(needing(&world, "k@1"), names.len() - moved, "the catalogue knows of every one");
         world.sobre(words).code(0);
         assert_eq!(needing(&world, "k@1"), 0);
