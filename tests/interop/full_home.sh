@@ -102,6 +102,27 @@ cmp -s before after || fail "something changed on a read-only disk: $(diff befor
 "$SOBRE" audit verify >log || fail "the audit log: $(cat log)"
 say "a read-only home seals and changes nothing; it opens only where the configuration says so"
 
+# The other disk is full: the one that copies go to. Nothing is half there, and nothing is destroyed for which there is no record.
+mkdir target
+mount -t tmpfs -o size=64k tmpfs target
+cleanups+=("umount -l '$work/target'")
+dd if=/dev/zero of=target/filler bs=512 2>/dev/null || true
+sobre key recover loose/doomed
+sobre key delete loose/doomed --accept-loss -y
+for command in "key backup customer/k target/k.key --to file:$pub" "vault backup target/all.keys --to file:$pub" \
+    "key export customer/k target/k.byok --byok file:$pub -y" "key purge loose/doomed --accept-loss -y --record target/record.json" \
+    "seal --set prod disk.img target/c.sobre"; do
+    # shellcheck disable=SC2086
+    refused 1 "$SOBRE" $command
+    case $refusal in *"No space left"*) ;; *) fail "'$command' does not say that the disk is full: $refusal" ;; esac
+    for left in target/*.key* target/*.byok* target/*.json*; do [ ! -e "$left" ] || fail "'$command' left $left"; done
+done
+sobre key recover loose/doomed
+"$SOBRE" vault list >log
+grep -q "^customer .*never backed up" log || fail "a backup that was not written counts: $(cat log)"
+umount -l target
+say "a copy that does not fit leaves nothing behind, and a purge without its record is not begun"
+
 # Snapshots that can't be written are told, also to root, whom mode bits don't stop.
 mkdir archive
 cp a.sobre b.sobre archive/
