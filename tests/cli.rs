@@ -4,6 +4,8 @@
 mod audit;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/bad_keys.rs"]
+mod bad_keys;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/catalog.rs"]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audit::{CorrelationId, Event, FailureKind, Operation, Outcome, Properties, Text};
+use crate::audit::{AuditError, CorrelationId, Event, FailureKind, HeadError, Operation, Outcome, Properties, Text};
 use crate::engine::{Change, Engine, Error, ErrorKind, PolicyError, RewrapReport, WrappingKey};
 use crate::format::{Layer, SnapshotId};
 use crate::key::WrapRefusal;
@@ -100,6 +100,16 @@ pub(crate) fn failure_of(error: &Error) -> FailureKind {
             ErrorKind::WrongKey => FailureKind::UnwrapFailed,
             _ => FailureKind::Failed,
         },
+    }
+}
+
+/// Says what kind of failure a log that can't be written is.
+pub(crate) fn kind_of_audit(error: &AuditError) -> ErrorKind {
+    match error {
+        AuditError::Broken(_) | AuditError::KeyDamaged(_) => ErrorKind::Damaged,
+        AuditError::Busy(_) | AuditError::Head(HeadError::Busy(_)) => ErrorKind::Busy,
+        AuditError::KeyMissing(_) => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
     }
 }
 
