@@ -28,7 +28,9 @@ pub use opener::Opener;
 pub use pipeline::{OpenOptions, OpenSummary, SealOptions, SealSummary, Source, Target};
 pub use policy::{LayerPolicy, PolicyError, SealPolicy, WrappingKey};
 pub use reader::SnapshotReader;
+#[cfg(feature = "store")]
 pub(crate) use recorded::failure_of;
+pub(crate) use recorded::kind_of_audit;
 pub use rewrap::{Change, RewrapReport};
 pub use sealer::{Sealer, Trailer};
 pub use unlock::Warning;
