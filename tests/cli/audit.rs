@@ -215,7 +215,7 @@ fn kills_in_the_middle_of_many_operations_leave_a_log_without_gaps() {
                     let name = format!("{worker}.sobre");
                     let words = match (worker + round) % 4 {
                         0 => format!("seal small.img {name} --force --key mine/k"),
-                        1 => "open s.sobre /dev/null --force".to_owned(),
+                        1 => format!("open s.sobre {worker}.out --force"),
                         2 => format!("key update k --expires {}-01-01", 2040 + round),
                         _ => "verify s.sobre".to_owned(),
                     };
