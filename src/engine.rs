@@ -12,6 +12,7 @@ mod pipeline;
 mod policy;
 mod reader;
 mod record_store;
+mod recorded;
 mod rewrap;
 mod sealer;
 mod unlock;
@@ -29,6 +30,9 @@ pub use opener::Opener;
 pub use pipeline::{OpenOptions, OpenSummary, SealOptions, SealSummary, Source, Target};
 pub use policy::{LayerPolicy, PolicyError, SealPolicy, WrappingKey};
 pub use reader::SnapshotReader;
+#[cfg(feature = "store")]
+pub(crate) use recorded::failure_of;
+pub(crate) use recorded::kind_of_audit;
 pub use rewrap::{Change, RewrapReport};
 pub use sealer::{Sealer, Trailer};
 pub use unlock::Warning;
@@ -37,7 +41,7 @@ pub use verify::{Verdict, verify_keyless};
 use crate::audit::CorrelationId;
 use crate::clock::{Clock, SystemClock};
 use crate::key::Thumbprint;
-use crate::provider::{KeyProvider, OpContext};
+use crate::provider::{KeyProvider, OpContext, Trail};
 use crate::random::{Random, SystemRandom};
 
 /// Seals and opens snapshots with the keys of the vaults it was given. Cheap to clone, shared between threads.
@@ -59,6 +63,7 @@ pub struct Engine {
     random: Arc<dyn Random>,
     deadline: Duration,
     correlation: Option<CorrelationId>,
+    trail: Option<Arc<Trail>>,
 }
 
 impl Engine {
@@ -73,6 +78,7 @@ impl Engine {
             random: Arc::new(SystemRandom),
             deadline: Duration::from_secs(120),
             correlation: None,
+            trail: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod paths;
 mod preflight;
 mod replace;
 mod restore;
+mod rewrap;
 mod rotation;
 mod sets;
 mod vaults;

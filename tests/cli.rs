@@ -6,6 +6,8 @@ mod aliases;
 mod audit;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/bad_keys.rs"]
+mod bad_keys;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/catalog.rs"]
@@ -28,6 +30,8 @@ mod keys;
 mod people;
 #[path = "cli/preflight.rs"]
 mod preflight;
+#[path = "cli/recorded.rs"]
+mod recorded;
 #[path = "cli/recovery.rs"]
 mod recovery;
 #[path = "cli/rewrap.rs"]

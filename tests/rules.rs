@@ -87,7 +87,15 @@ const RULES: &[(u8, Behind)] = &[
         ]),
     ),
     (41, Later("databases")),
-    (42, Tests(&["a_locked_key_is_not_deleted", "a_refusal_is_recorded_with_its_kind"])),
+    (
+        42,
+        Tests(&[
+            "a_locked_key_is_not_deleted",
+            "a_refusal_is_recorded_with_its_kind",
+            "a_refusal_before_a_vault_is_asked_is_recorded_too",
+            "everything_that_happens_to_a_set_is_recorded",
+        ]),
+    ),
     (43, Tests(&["the_warning_lasts_until_a_backup_is_newer_than_every_key"])),
     (44, Tests(&["a_set_seals_and_rotates_and_everything_opens"])),
     (45, Tests(&["all_missing_keys_of_a_restore_are_named_once_with_the_span_of_time"])),
@@ -134,7 +142,14 @@ const RULES: &[(u8, Behind)] = &[
     (73, Tests(&["periods_are_those_of_iso_8601", "less_than_a_week_and_more_than_a_century_are_refused"])),
     (74, Later("databases")),
     (75, Later("databases")),
-    (76, Tests(&["a_line_has_the_names_that_azure_uses"])),
+    (
+        76,
+        Tests(&[
+            "a_line_has_the_names_that_azure_uses",
+            "a_seal_an_open_and_a_rewrap_name_the_snapshot",
+            "a_key_that_expires_soon_is_on_record_when_it_seals",
+        ]),
+    ),
     (77, Tests(&["sha1_vectors_agree", "sha256_vectors_agree"])),
     (78, Tests(&["a_purge_is_on_record_before_it_is_done", "a_stolen_key_is_replaced_by_one_in_another_vault"])),
 ];

@@ -30,7 +30,7 @@ mkdir -p "$log_folder"
 
 # program:debian-package
 programs=(cc:gcc c++:g++ cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
-    python3:python3 losetup:util-linux flock:util-linux script:bsdutils objdump:binutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck)
+    python3:python3 losetup:util-linux flock:util-linux script:bsdutils objdump:binutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck faketime:faketime)
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 

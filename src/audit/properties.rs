@@ -36,6 +36,27 @@ pub struct Properties {
     pub vault: Option<VaultName>,
 }
 
+impl Properties {
+    /// Adds what `others` say and these don't.
+    #[must_use]
+    pub fn or(self, others: &Self) -> Self {
+        Self {
+            accepted_loss: self.accepted_loss || others.accepted_loss,
+            bytes: self.bytes.or(others.bytes),
+            items: self.items.or(others.items),
+            key: self.key.or_else(|| others.key.clone()),
+            layer: self.layer.or(others.layer),
+            overridden: self.overridden || others.overridden,
+            set: self.set.or_else(|| others.set.clone()),
+            snapshot: self.snapshot.or(others.snapshot),
+            successor: self.successor.or(others.successor),
+            thumbprint: self.thumbprint.or(others.thumbprint),
+            until: self.until.or(others.until),
+            vault: self.vault.or_else(|| others.vault.clone()),
+        }
+    }
+}
+
 /// Text from elsewhere: at most 512 bytes, nothing in it that a terminal acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Text(String);

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::catalog::error::Fault;
 use crate::catalog::{CatalogDamage, CatalogError};
 use crate::io::{CommitError, PartialFile, partial_path};
+use crate::provider::embedded::access::{self, Access};
 
 /// The catalogue of a home. Shared between threads; several processes use one at once.
 #[derive(Debug)]
@@ -40,7 +41,13 @@ impl Catalog {
             }
             Err(error) => return Err(CatalogError::io(path, error)),
         }
-        let connection = connect(path, wait).map_err(|fault| fault.at(path))?;
+        let open = || {
+            connect(path, wait, Access::Shared).or_else(|fault| match fault.otherwise(path) {
+                Some(access) => connect(path, wait, access),
+                None => Err(fault),
+            })
+        };
+        let connection = access::patiently(wait, Fault::is_busy, open).map_err(|fault| fault.at(path))?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
@@ -154,7 +161,7 @@ fn make(path: &Path) -> Result<(), CatalogError> {
 
 fn fill(path: &Path) -> Result<(), Fault> {
     let mut connection = Connection::open_with_flags(path, FLAGS)?;
-    configure(&connection)?;
+    configure(&connection, Access::Shared)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -173,9 +180,8 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
-    let connection = Connection::open_with_flags(path, FLAGS)?;
-    connection.busy_timeout(wait.min(LONGEST_WAIT))?;
+fn connect(path: &Path, wait: Duration, access: Access) -> Result<Connection, Fault> {
+    let connection = access.open(path, wait.min(LONGEST_WAIT))?;
     connection.set_prepared_statement_cache_capacity(64);
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     // Before anything is written, even a change of the journal mode.
@@ -189,7 +195,7 @@ fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
     if schema != SCHEMA_VERSION {
         return Err(CatalogDamage::Schema.into());
     }
-    configure(&connection)?;
+    configure(&connection, access)?;
     if objects(&connection)? != expected_objects()? {
         return Err(CatalogDamage::Schema.into());
     }
@@ -200,13 +206,16 @@ fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> Result<(), Fault> {
+fn configure(connection: &Connection, access: Access) -> Result<(), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
          PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;",
     )?;
+    if access == Access::Immutable {
+        return Ok(());
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(CatalogDamage::Check.into());

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::io::{CommitError, Escaped, escaped_path};
+use crate::provider::embedded::access::{Access, is_full};
 
 /// Why the catalogue can't be used. No data are lost with it: `sobre catalog rebuild` makes it anew.
 #[derive(Debug)]
@@ -140,6 +141,20 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether somebody else has the database.
+    pub(super) fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        matches!(self, Self::Sqlite(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)))
+    }
+
+    /// Returns how else the database may still be opened.
+    pub(super) fn otherwise(&self, path: &Path) -> Option<Access> {
+        match self {
+            Self::Sqlite(error) => Access::after(error, path),
+            _ => None,
+        }
+    }
+
     /// Adds the path, and tells the kinds of SQLite's errors apart.
     pub(super) fn at(self, path: &Path) -> CatalogError {
         use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
@@ -147,6 +162,9 @@ impl Fault {
         match self {
             Self::Catalog(error) => error,
             Self::Damage(damage) => damaged(damage),
+            Self::Sqlite(source) if is_full(&source) => {
+                CatalogError::Io { path: path.to_owned(), source: rustix::io::Errno::NOSPC.into() }
+            }
             Self::Sqlite(source) => match source.sqlite_error_code() {
                 Some(DatabaseBusy | DatabaseLocked) => CatalogError::Busy(path.to_owned()),
                 Some(DatabaseCorrupt) => damaged(CatalogDamage::Check),

@@ -61,6 +61,11 @@ impl Failure {
         Self { kind: "cancelled", code, message, advice }
     }
 
+    /// Whether a key's owner, or what would be lost, forbids it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code == code_of(ErrorKind::Refused).1
+    }
+
     /// Says at which file it happened, where the message does not.
     pub(crate) fn at(mut self, path: &Path) -> Self {
         let path = escaped_path(path);
@@ -115,6 +120,19 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
+/// Whether the cause of it all is a full disk.
+fn is_out_of_room(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn code_of(kind: ErrorKind) -> (&'static str, u8) {
     match kind {
         ErrorKind::Busy => ("busy", 11),
@@ -136,6 +154,9 @@ fn advice_for_home(error: &HomeError) -> Option<String> {
         HomeError::Catalog(CatalogError::Damaged { .. } | CatalogError::Newer { .. }) => {
             "no snapshot is lost; make the catalogue anew with: sobre catalog rebuild DIR..."
         }
+        HomeError::Backup(error) if is_out_of_room(error) => MAKE_ROOM,
+        HomeError::Catalog(error) if is_out_of_room(error) => MAKE_ROOM,
+        HomeError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => MAKE_ROOM,
         HomeError::Catalog(CatalogError::Changed(_) | CatalogError::JobRunning(_)) => "look at it, and try again",
         HomeError::Catalog(CatalogError::SetNotFound(_)) => {
             "see 'sobre set list'; a common cause is running as root in one case and as a user in the other"
@@ -193,7 +214,7 @@ fn advice_for_audit(error: &AuditError) -> Option<String> {
         }
         AuditError::Busy(_) => "other processes are writing to it; try again",
         AuditError::Exposed { .. } => "make it yours alone with chown and chmod 600",
-        AuditError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "make room on the disk",
+        _ if is_out_of_room(error) => MAKE_ROOM,
         AuditError::KeyDamaged(_) | AuditError::KeyMissing(_) => {
             "bring the key file back from a copy, or go on without the old records with: sobre audit restart"
         }
@@ -209,6 +230,7 @@ fn advice_for_vault(error: &VaultError) -> Option<String> {
             "keep the file as it is; move it away and bring the keys back with: sobre vault restore FILE"
         }
         VaultError::Denied(_) => OTHER_ROLE,
+        _ if is_out_of_room(error) => MAKE_ROOM,
         VaultError::KeyFileMissing(_) => {
             "copy the key file back, or move the vault away and bring the keys back with: sobre vault restore FILE"
         }
@@ -294,4 +316,5 @@ fn refusal_of(error: &ProviderError) -> Option<&'static str> {
     })
 }
 
+const MAKE_ROOM: &str = "make room on the disk";
 const OTHER_ROLE: &str = "name the role that may do it with --role, or none";

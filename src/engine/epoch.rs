@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use folder::{EpochFolder, read_epoch};
 
 use crate::aead::{unwrap_key, wrap_key};
+use crate::audit::Properties;
 use crate::engine::rewrap::Changed;
 use crate::engine::{Change, Engine, Error, LayerPolicy};
 use crate::format::{
@@ -106,7 +107,7 @@ impl Engine {
             updated: now,
             set: keys.set.clone(),
             source: Vec::new(),
-            entries: self.wrap_under_keys(&keys.keys, secret.blob())?,
+            entries: self.wrap_under_keys(&keys.keys, secret.blob(), (None, layer))?,
         };
         let bytes = section.seal(&derived.envelope);
         let record = EpochRecord { header, envelope: Envelope::new(1, vec![(section, bytes)])? };
@@ -119,9 +120,14 @@ impl Engine {
     ///
     /// [`Error::KeyMissing`] when no vault holds any of its KEKs; [`Error::Format`] when the record is damaged or forged; [`Error::Provider`].
     pub fn open_epoch(&self, record: EpochRecord) -> Result<EpochKey, Error> {
+        let about = Properties { layer: Some(record.header.layer), ..Properties::default() };
+        self.open_epoch_for(record, &about)
+    }
+
+    fn open_epoch_for(&self, record: EpochRecord, about: &Properties) -> Result<EpochKey, Error> {
         let (section, bytes) = section_of(&record)?;
         let hash = record.header.hash();
-        let blob = self.unwrap_direct(section)?;
+        let blob = self.unwrap_direct(section, about)?;
         let secret = EpochSecret::from_blob(record.header.layer, &hash, blob)?;
         let keys = EpochKeys::derive(&secret, &hash);
         section.clone().authenticate(bytes, &keys.envelope)?;
@@ -137,7 +143,7 @@ impl Engine {
     pub fn rewrap_epoch(&self, record: EpochRecord, change: &Change) -> Result<EpochRecord, Error> {
         let key = self.open_epoch(record)?;
         let (section, _) = section_of(&key.record)?;
-        match self.changed(section, key.secret.blob(), change)? {
+        match self.changed(section, key.secret.blob(), change, None)? {
             Changed::Nothing => Ok(key.record),
             Changed::Section(section) => {
                 let bytes = section.seal(&key.keys.envelope);
@@ -158,13 +164,14 @@ impl Engine {
     pub(super) fn unwrap_under_epoch(
         &self,
         record: EpochRecord,
-        layer: Layer,
         wrapped: &[u8],
+        about: &Properties,
     ) -> Result<SecretBytes, Error> {
-        if record.header.layer != layer {
+        let layer = record.header.layer;
+        if about.layer != Some(layer) {
             return Err(Error::damaged(Part::Epoch, Fault::Foreign));
         }
-        self.open_epoch(record)?.unwrap(layer, wrapped)
+        self.open_epoch_for(record, about)?.unwrap(layer, wrapped)
     }
 
     pub(super) fn epoch_missing(&self, id: EpochId) -> Error {

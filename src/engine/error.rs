@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::PolicyError;
+use crate::engine::{PolicyError, kind_of_audit};
 use crate::format::{EpochId, Fault, FormatError, Layer, Part};
 use crate::io::{CommitError, Escaped, escaped_path};
-use crate::provider::{ProviderError, ProviderErrorKind};
+use crate::provider::{NotRecorded, ProviderError, ProviderErrorKind};
 use crate::random::RandomError;
 
 /// Why something was not done.
@@ -162,7 +162,10 @@ impl Error {
             Self::KeyNotWanted { .. } => ErrorKind::WrongKey,
             Self::ManifestNeeded | Self::Range { .. } => ErrorKind::Usage,
             Self::Policy(error) => error.kind(),
-            Self::Provider(error) => kind_of_provider(error.kind),
+            Self::Provider(error) => match unrecorded(error) {
+                Some(cause) => kind_of_audit(cause.error()),
+                None => kind_of_provider(error.kind),
+            },
             Self::BufferLength { .. }
             | Self::Commit(_)
             | Self::DeviceTooSmall { .. }
@@ -333,6 +336,11 @@ fn kind_of_io(error: &io::Error) -> ErrorKind {
         io::ErrorKind::ResourceBusy => ErrorKind::Busy,
         _ => ErrorKind::Failed,
     }
+}
+
+/// Returns why an operation could not be recorded, if that is what stopped it.
+fn unrecorded(error: &ProviderError) -> Option<&NotRecorded> {
+    std::error::Error::source(error).and_then(|cause| cause.downcast_ref())
 }
 
 fn kind_of_provider(kind: ProviderErrorKind) -> ErrorKind {

@@ -9,9 +9,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::engine::error::AtFile;
+use crate::engine::recorded::Purpose;
 use crate::engine::unlock::Heads;
 use crate::engine::{Control, Engine, Error, LayerPolicy, PolicyError, WrappingKey};
-use crate::format::{Entry, Fault, HEAD_LEN, Head, Layer, Part, Section};
+use crate::format::{Entry, Fault, HEAD_LEN, Head, Layer, Part, Section, SnapshotId};
 use crate::io::read_exact_at;
 use crate::key::Thumbprint;
 use crate::secret::SecretBytes;
@@ -92,15 +93,21 @@ impl Engine {
 
     fn rewrap_locked(&self, file: &File, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
         let heads = Heads::read(file)?;
+        let result = self.rewrap_heads(file, &heads, layer, change);
+        self.end_rewrap(heads.header.id, layer, change, &result);
+        result
+    }
+
+    fn rewrap_heads(&self, file: &File, heads: &Heads, layer: Layer, change: &Change) -> Result<RewrapReport, Error> {
         if !Layer::of(heads.header.suite).contains(&layer) {
             return Err(PolicyError::NoSuchLayer.into());
         }
-        let unlocked = self.unlock(&heads, &[layer])?;
+        let unlocked = self.unlock(heads, &[layer])?;
         let (number, head) = &unlocked.head;
         let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
         let (section, _) = head.envelope.section(layer).ok_or_else(missing)?;
         let (secret, keys) = unlocked.layers.first().ok_or_else(missing)?;
-        let updated = match self.changed(section, secret.blob(), change)? {
+        let updated = match self.changed(section, secret.blob(), change, Some(heads.header.id))? {
             Changed::Nothing => {
                 let both = heads.agree();
                 if !both {
@@ -117,17 +124,24 @@ impl Engine {
         if Heads::read(file)?.best().1 != heads.best().1 {
             return Err(Error::SourceChanged("changed while it was rewrapped"));
         }
+        self.start_rewrap(heads.header.id, layer, change)?;
         write_head(file, 1 - *number, &fresh)?;
         write_head(file, *number, &fresh)?;
         Ok(report)
     }
 
     /// Makes the section that a change asks for; its MAC is still to be made.
-    pub(super) fn changed(&self, section: &Section, blob: &SecretBytes, change: &Change) -> Result<Changed, Error> {
+    pub(super) fn changed(
+        &self,
+        section: &Section,
+        blob: &SecretBytes,
+        change: &Change,
+        snapshot: Option<SnapshotId>,
+    ) -> Result<Changed, Error> {
         if matches!(change, Change::Repair) || is_done(section, change) {
             return Ok(Changed::Nothing);
         }
-        let (entries, set) = self.changed_entries(section, blob, change)?;
+        let (entries, set) = self.changed_entries(section, blob, change, (snapshot, section.layer))?;
         let generation = section.generation.checked_add(1).ok_or_else(|| {
             Error::damaged(
                 Part::Section(section.layer.number()),
@@ -150,8 +164,9 @@ impl Engine {
         section: &Section,
         blob: &SecretBytes,
         change: &Change,
+        of: Purpose,
     ) -> Result<(Vec<Entry>, String), Error> {
-        let wrapped = |key: &WrappingKey| self.wrap_under_keys(std::slice::from_ref(key), blob);
+        let wrapped = |key: &WrappingKey| self.wrap_under_keys(std::slice::from_ref(key), blob, of);
         match change {
             Change::Add(key) => {
                 check_owner(section, key)?;
@@ -191,7 +206,7 @@ impl Engine {
                 for key in keys.keks() {
                     check_owner(section, key)?;
                 }
-                Ok((self.wrap(keys, section.layer, blob)?, keys.set.clone()))
+                Ok((self.wrap(keys, blob, of)?, keys.set.clone()))
             }
             Change::Repair => Ok((section.entries.clone(), section.set.clone())),
         }

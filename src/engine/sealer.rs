@@ -3,9 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::aead::NONCE_LEN;
-use crate::clock::UnixTime;
 use crate::engine::chunk::chunk_of;
 use crate::engine::cipher::ChunkCipher;
+use crate::engine::recorded::Purpose;
 use crate::engine::unlock::Heads;
 use crate::engine::{
     Chunk, ChunkRecord, Chunks, Engine, Error, Geometry, LayerPolicy, PolicyError, SealPolicy, WrappingKey,
@@ -261,7 +261,7 @@ impl Engine {
             previous: [0; 32],
             labels: policy.labels.clone(),
         };
-        let hash = header.hash();
+        let (hash, id) = (header.hash(), header.id);
         let shape = disk.disk_len.map(|len| shape_for_policy(&header, len)).transpose()?;
         let mut layers = Vec::new();
         let mut sections = Vec::new();
@@ -275,7 +275,7 @@ impl Engine {
                 updated: now,
                 set: keys.set.clone(),
                 source: source.filter(|_| *layer == Layer::Inner).map_or(Vec::new(), |hash| hash.to_vec()),
-                entries: self.wrap(keys, *layer, secret.blob())?,
+                entries: self.wrap(keys, secret.blob(), (Some(id), *layer))?,
             };
             let bytes = section.seal(&layer_keys.envelope);
             sections.push((section, bytes));
@@ -322,30 +322,42 @@ impl Engine {
     }
 
     /// Wraps a layer's secret under each of its keys.
-    pub(super) fn wrap(&self, keys: &LayerPolicy, layer: Layer, blob: &SecretBytes) -> Result<Vec<Entry>, Error> {
+    pub(super) fn wrap(&self, keys: &LayerPolicy, blob: &SecretBytes, of: Purpose) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         if let Some((epoch, kek)) = &keys.epoch {
             // An expired key seals nothing, not through an epoch key either.
-            may_wrap(kek, self.clock.now())?;
-            if epoch.layer() != layer {
+            self.may_wrap(kek, of)?;
+            if epoch.layer() != of.1 {
                 return Err(PolicyError::ForeignEpoch.into());
             }
             entries.push(epoch.wrap(blob)?);
         }
-        entries.extend(self.wrap_under_keys(&keys.keys, blob)?);
+        entries.extend(self.wrap_under_keys(&keys.keys, blob, of)?);
         Ok(entries)
     }
 
     /// Wraps a secret under KEKs.
-    pub(super) fn wrap_under_keys(&self, keys: &[WrappingKey], blob: &SecretBytes) -> Result<Vec<Entry>, Error> {
-        let cx = self.context();
+    pub(super) fn wrap_under_keys(
+        &self,
+        keys: &[WrappingKey],
+        blob: &SecretBytes,
+        of: Purpose,
+    ) -> Result<Vec<Entry>, Error> {
+        let cx = self.context_of(of);
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
-            may_wrap(key, cx.now())?;
+            self.may_wrap(key, of)?;
             let wrapped = key.provider.wrap_key(&key.version, blob, &cx)?;
             entries.push(Entry::new(wrapped.algorithm, wrapped.thumbprint, wrapped.id, wrapped.ciphertext));
         }
         Ok(entries)
+    }
+
+    fn may_wrap(&self, key: &WrappingKey, of: Purpose) -> Result<(), PolicyError> {
+        key.version.may_wrap(self.clock.now()).map_err(|refusal| {
+            self.tell_wrap(key, &refusal, of);
+            PolicyError::KeyRefused { key: key.version.id.clone(), refusal }
+        })
     }
 }
 
@@ -441,11 +453,6 @@ impl<'a> Body<'a> {
             index,
         })
     }
-}
-
-fn may_wrap(key: &WrappingKey, now: UnixTime) -> Result<(), PolicyError> {
-    let refused = |refusal| PolicyError::KeyRefused { key: key.version.id.clone(), refusal };
-    key.version.may_wrap(now).map_err(refused)
 }
 
 fn shape_for_policy(header: &Header, len: u64) -> Result<Shape, Error> {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use crate::audit::Properties;
 use crate::engine::{Engine, Error};
 use crate::format::{
     Entry, EpochId, Fault, HEAD_LEN, Head, Header, HeaderHash, Keys, Layer, LayerKeys, LayerSecret, Part, Section,
+    SnapshotId,
 };
 use crate::io::{ReadAt, read_exact_at};
 use crate::oaep::WrapAlgorithm;
@@ -152,6 +154,11 @@ impl Engine {
     /// Opens `layers` of a snapshot: one unwrap request each, from the best head; the other head serves when this one's
     /// contents turn out damaged.
     pub(super) fn unlock(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
+        let unlocked = self.unlock_any(heads, layers);
+        unlocked.inspect_err(|error| self.tell_unlock(heads.header.id, error))
+    }
+
+    fn unlock_any(&self, heads: &Heads, layers: &[Layer]) -> Result<Unlocked, Error> {
         let mut first_error = None;
         for (number, head) in &heads.usable {
             let mut away = Vec::new();
@@ -199,7 +206,7 @@ impl Engine {
         for &layer in layers {
             let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
             let (section, bytes) = head.envelope.section(layer).ok_or_else(missing)?;
-            let blob = self.unwrap(section, layer, warnings)?;
+            let blob = self.unwrap(section, head.header.id, warnings)?;
             let secret = LayerSecret::from_blob(layer, hash, blob)?;
             let keys = LayerKeys::derive(&secret, hash);
             section.clone().authenticate(bytes, &keys.envelope)?;
@@ -210,19 +217,31 @@ impl Engine {
 
     /// Unwraps a section's secret with the first of its keys that a vault holds, or with the one that the operator named; through an epoch
     /// key where there is one.
-    fn unwrap(&self, section: &Section, layer: Layer, warnings: &mut Vec<Warning>) -> Result<SecretBytes, Error> {
+    fn unwrap(
+        &self,
+        section: &Section,
+        snapshot: SnapshotId,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<SecretBytes, Error> {
+        let preferred = section.entries.iter().find(|entry| entry.usable().is_some() || entry.epoch().is_some());
         let overridden = self.names(section);
         let mut nearest = None;
         for entry in &section.entries {
+            let about = Properties {
+                snapshot: Some(snapshot),
+                layer: Some(section.layer),
+                overridden: overridden && preferred.is_some_and(|preferred| preferred.thumbprint != entry.thumbprint),
+                ..Properties::default()
+            };
             if let Some(algorithm) = entry.usable() {
                 if overridden && !self.only.contains(&entry.thumbprint) {
                     continue;
                 }
-                if let Some(secret) = self.unwrap_entry(entry, algorithm)? {
+                if let Some(secret) = self.unwrap_entry(entry, algorithm, about)? {
                     return Ok(secret);
                 }
             } else if let Some(id) = entry.epoch() {
-                match self.unwrap_with_copies(&id, layer, &entry.ciphertext, overridden) {
+                match self.unwrap_with_copies(&id, &entry.ciphertext, overridden, &about) {
                     Ok((secret, nearest)) => {
                         if !nearest {
                             warnings.push(Warning::EpochRecordAway(id));
@@ -242,9 +261,9 @@ impl Engine {
     fn unwrap_with_copies(
         &self,
         id: &EpochId,
-        layer: Layer,
         wrapped: &[u8],
         overridden: bool,
+        about: &Properties,
     ) -> Result<(SecretBytes, bool), Error> {
         let mut nearest = None;
         for (place, copy) in self.epoch_copies(id) {
@@ -253,7 +272,7 @@ impl Engine {
                     let wanted = record.section().into_iter().flat_map(|(section, _)| wanted_keys(section)).collect();
                     return Err(Error::KeyNotWanted { wanted });
                 }
-                self.unwrap_under_epoch(record, layer, wrapped)
+                self.unwrap_under_epoch(record, wrapped, about)
             });
             match unwrapped {
                 Ok(secret) => return Ok((secret, place == 0)),
@@ -265,14 +284,14 @@ impl Engine {
     }
 
     /// Unwraps what a section holds under KEKs only.
-    pub(super) fn unwrap_direct(&self, section: &Section) -> Result<SecretBytes, Error> {
+    pub(super) fn unwrap_direct(&self, section: &Section, about: &Properties) -> Result<SecretBytes, Error> {
         let usable = || section.entries.iter().filter_map(|entry| Some((entry, entry.usable()?)));
         let overridden = usable().any(|(entry, _)| self.only.contains(&entry.thumbprint));
         for (entry, algorithm) in usable() {
             if overridden && !self.only.contains(&entry.thumbprint) {
                 continue;
             }
-            if let Some(secret) = self.unwrap_entry(entry, algorithm)? {
+            if let Some(secret) = self.unwrap_entry(entry, algorithm, about.clone())? {
                 return Ok(secret);
             }
         }
@@ -280,8 +299,13 @@ impl Engine {
     }
 
     /// Unwraps with the first vault that holds the key; `None` when none does.
-    fn unwrap_entry(&self, entry: &Entry, algorithm: WrapAlgorithm) -> Result<Option<SecretBytes>, Error> {
-        let cx = self.context();
+    fn unwrap_entry(
+        &self,
+        entry: &Entry,
+        algorithm: WrapAlgorithm,
+        about: Properties,
+    ) -> Result<Option<SecretBytes>, Error> {
+        let cx = self.context().with_about(about);
         for provider in &self.providers {
             let version = match provider.find(&entry.thumbprint, &cx) {
                 Ok(version) => version,

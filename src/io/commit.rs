@@ -35,6 +35,13 @@ impl PartialFile {
         let fail = |source| CommitError::Io { path: target.to_owned(), source };
         match std::fs::symlink_metadata(target) {
             Ok(metadata) if metadata.is_dir() => return Err(fail(io::ErrorKind::IsADirectory.into())),
+            // A rename would put a file in the place of a device or pipe: of /dev/null, say.
+            Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => {
+                return Err(fail(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is a special file, which nothing replaces",
+                )));
+            }
             Ok(_) if !replace => return Err(CommitError::Exists(target.to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

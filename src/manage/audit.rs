@@ -7,10 +7,11 @@ use crate::audit::{
     AuditError, AuditLog, AuditSettings, AuditSink, Event, FailureKind, FileHead, Head, HeadError, HeadStore,
     Operation, Outcome, Properties,
 };
-use crate::engine::ErrorKind;
+use crate::catalog::CatalogError;
+use crate::engine::{ErrorKind, failure_of};
 use crate::manage::config::OwnerName;
 use crate::manage::vaults::Vaults;
-use crate::manage::{Config, Home, HomeError};
+use crate::manage::{Config, Home, HomeError, SetError};
 use crate::provider::embedded::{BackupReport, Protection, VaultError, VaultHead, write_backup};
 use crate::provider::{BackupRecipient, KeyProvider, NotRecorded};
 use crate::random::SystemRandom;
@@ -31,19 +32,41 @@ impl Home {
         about: &Properties,
         act: impl FnOnce() -> Result<T, HomeError>,
     ) -> Result<T, HomeError> {
-        let cx = self.context();
-        let correlation = cx.correlation().unwrap_or(self.trail().correlation());
-        let record = |outcome, done| {
-            let event = Event::new(operation, outcome, cx.now(), correlation).with(about.clone());
+        self.recorded_as(operation, about, act, |_| (Outcome::Success, Properties::default()))
+    }
+
+    /// The same, where `ended` says how it ended and what is known only then.
+    pub(super) fn recorded_as<T>(
+        &self,
+        operation: Operation,
+        about: &Properties,
+        act: impl FnOnce() -> Result<T, HomeError>,
+        ended: impl FnOnce(&T) -> (Outcome, Properties),
+    ) -> Result<T, HomeError> {
+        let clock = self.clock();
+        let began = clock.monotonic();
+        let record = |outcome, about: Properties, done| {
+            let took = clock.monotonic().saturating_sub(began);
+            let event = Event::new(operation, outcome, clock.now(), self.trail().correlation()).took(took).with(about);
             self.trail().record(vec![event]).map_err(|source| HomeError::NotRecorded(NotRecorded::new(done, source)))
         };
-        record(Outcome::Started, false)?;
+        record(Outcome::Started, about.clone(), false)?;
         let result = act();
         match &result {
-            Ok(_) => record(Outcome::Success, true)?,
-            Err(error) => record(Outcome::Failure(failure(error)), false)?,
+            Ok(value) => {
+                let (outcome, more) = ended(value);
+                record(outcome, more.or(about), true)?;
+            }
+            // It was refused in any case: the reason is worth more than that the log is full.
+            Err(error) => self.refused(operation, failure(error), about.clone()),
         }
         result
+    }
+
+    /// Records that something was refused before a vault was asked. Where the log does not take it, it goes to standard error.
+    pub fn refused(&self, operation: Operation, kind: FailureKind, about: Properties) {
+        let event = Event::new(operation, Outcome::Failure(kind), self.clock().now(), self.trail().correlation());
+        self.trail().tell(event.with(about));
     }
 
     /// Switches a vault's purge protection on, for ever (R36).
@@ -209,6 +232,14 @@ fn log(vaults: &Arc<Vaults>) -> AuditLog {
 }
 
 fn failure(error: &HomeError) -> FailureKind {
+    match error {
+        HomeError::Catalog(CatalogError::Exists(_)) => return FailureKind::Exists,
+        HomeError::Engine(error) => return failure_of(error),
+        HomeError::Set(SetError::Challenge { .. } | SetError::Pinned { .. }) => return FailureKind::Lying,
+        HomeError::Set(SetError::Owner { .. }) => return FailureKind::Denied,
+        HomeError::Set(SetError::InUse { .. }) => return FailureKind::Protected,
+        _ => {}
+    }
     match error.kind() {
         ErrorKind::Busy => FailureKind::Busy,
         ErrorKind::Damaged => FailureKind::Damaged,

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::audit::{AuditError, HeadError};
+use crate::audit::AuditError;
 use crate::catalog::CatalogError;
-use crate::engine::{Error, ErrorKind, PolicyError};
+use crate::engine::{Error, ErrorKind, PolicyError, kind_of_audit};
 use crate::io::{CommitError, Escaped, escaped_path};
 use crate::key::{KeyRefError, NameError};
 use crate::manage::SetError;
@@ -126,7 +126,11 @@ impl HomeError {
             Self::Backup(error) => kind_of_backup(error),
             Self::Catalog(error) => kind_of_catalog(error),
             Self::Commit(CommitError::Busy(_)) => ErrorKind::Busy,
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+            Self::Commit(CommitError::Io { source, .. }) | Self::Io { source, .. }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                ErrorKind::NotFound
+            }
             Self::KeyNotFound { .. } | Self::NotSetUp { .. } | Self::VaultNotConfigured { .. } => ErrorKind::NotFound,
             Self::AmbiguousKey { .. }
             | Self::KeyText { .. }
@@ -283,15 +287,6 @@ impl From<SetError> for HomeError {
 impl From<VaultError> for HomeError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
-    }
-}
-
-fn kind_of_audit(error: &AuditError) -> ErrorKind {
-    match error {
-        AuditError::Broken(_) | AuditError::KeyDamaged(_) => ErrorKind::Damaged,
-        AuditError::Busy(_) | AuditError::Head(HeadError::Busy(_)) => ErrorKind::Busy,
-        AuditError::KeyMissing(_) => ErrorKind::NotFound,
-        _ => ErrorKind::Failed,
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::audit::{Operation, Properties};
+use crate::audit::{FailureKind, Operation, Properties, Text};
 use crate::io::PartialFile;
 use crate::key::{KeyAlias, KeyName, KeyVersion, VaultName};
 use crate::manage::config::{Config, OwnerName, VaultConfig, VaultKind};
@@ -118,7 +118,7 @@ impl Home {
         name: &KeyName,
         bits: usize,
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
-        self.new_key(vault, name, |vault, fresh| match fresh {
+        self.new_key(Operation::KeyCreate, vault, name, |vault, fresh| match fresh {
             true => make_key(self, vault, name, bits),
             false => Ok(vault.create(name, bits, &self.context())?),
         })
@@ -137,11 +137,32 @@ impl Home {
         private: &RsaPrivateKey,
         aliases: &[KeyAlias],
     ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
-        self.new_key(vault, name, |vault, _| Ok(vault.import_known(name, private, aliases, &self.context())?))
+        self.new_key(Operation::KeyImport, vault, name, |vault, _| {
+            Ok(vault.import_known(name, private, aliases, &self.context())?)
+        })
     }
 
     /// Adds a key to a customer's vault, and makes that where the home is fresh: then `make` hears `true`.
     fn new_key(
+        &self,
+        operation: Operation,
+        vault: Option<&VaultName>,
+        name: &KeyName,
+        make: impl FnOnce(&Audited<EmbeddedVault>, bool) -> Result<KeyVersion, HomeError>,
+    ) -> Result<(KeyVersion, Vec<Created>), HomeError> {
+        let made = self.new_key_in(vault, name, make);
+        if let Err(HomeError::PlatformVault(_)) = made {
+            let about = Properties {
+                key: Some(Text::new(name.as_str())),
+                vault: vault.or(self.only()).cloned(),
+                ..Properties::default()
+            };
+            self.refused(operation, FailureKind::Denied, about);
+        }
+        made
+    }
+
+    fn new_key_in(
         &self,
         vault: Option<&VaultName>,
         name: &KeyName,

@@ -295,7 +295,7 @@ impl Home {
     pub(super) fn engine_with(&self, providers: Vec<Arc<dyn KeyProvider>>) -> Engine {
         let engine = Engine::new(providers).with_deadline(self.inner.base.settings.deadline);
         let engine = engine.with_epochs(vec![Arc::new(CataloguedEpochs::of(self))]);
-        engine.with_correlation(self.trail().correlation())
+        engine.with_correlation(self.trail().correlation()).with_trail(Arc::clone(self.trail()))
     }
 
     /// Records what is done with keys in files.

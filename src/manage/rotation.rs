@@ -17,11 +17,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::{FailureKind, Operation, Outcome, Properties, Text};
 use crate::catalog::{Catalog, EncryptionSet, Job, JobKind, SetKey, SetName};
 use crate::engine::{Control, Error};
 use crate::format::Layer;
 use crate::key::{KeyName, KeyRef, Thumbprint, VersionNumber};
-use crate::manage::sets::activate;
+use crate::manage::sets::{activate, events};
 use crate::manage::{Home, HomeError, SetError};
 use crate::provider::embedded::EmbeddedVault;
 use crate::provider::{Audited, KeyAdmin, KeyProvider};
@@ -124,6 +125,11 @@ impl Home {
     /// [`CatalogError::Changed`](crate::catalog::CatalogError::Changed) when somebody changed it meanwhile; [`HomeError::Engine`] when
     /// the new version can't be made or does not stand the test: then nothing was changed. What fails later is in the report.
     pub fn rotate_set(&self, request: &RotationRequest, ctl: &Control) -> Result<RotationReport, HomeError> {
+        let about = Properties { layer: Some(request.layer), ..events::about(&request.set) };
+        self.recorded_as(Operation::SetRotate, &about, || self.rotate_locked(request, ctl), recorded)
+    }
+
+    fn rotate_locked(&self, request: &RotationRequest, ctl: &Control) -> Result<RotationReport, HomeError> {
         let catalog = self.catalog_with(&request.set)?;
         let set = catalog.set(&request.set)?;
         active(&set, request.layer)?;
@@ -268,6 +274,19 @@ impl Home {
             Err(TryLockError::Error(error)) => Err(fail(error)),
         }
     }
+}
+
+/// Says how a rotation ended.
+fn recorded(report: &RotationReport) -> (Outcome, Properties) {
+    let whole = report.failed == 0 && !report.stopped;
+    let about = Properties {
+        layer: Some(report.layer),
+        key: Some(Text::new(&report.to)),
+        items: Some(report.rewrapped),
+        successor: report.thumbprint,
+        ..Properties::default()
+    };
+    (if whole { Outcome::Success } else { Outcome::Failure(FailureKind::Failed) }, about)
 }
 
 /// Returns the active key of a layer.

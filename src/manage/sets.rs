@@ -1,12 +1,14 @@
 //! Encryption sets: made, changed and removed. Every key that becomes active in one is proved and pinned.
 
 mod error;
+pub(super) mod events;
 mod keys;
 mod sealing;
 
 pub use error::SetError;
 pub use sealing::{KeyWarning, SetKeys};
 
+use crate::audit::{Operation, Outcome, Properties};
 use crate::catalog::{Catalog, CatalogError, EncryptionSet, SetKey, SetKind, SetLink, SetName};
 use crate::format::Layer;
 use crate::key::KeyRef;
@@ -82,6 +84,11 @@ impl Home {
     /// [`HomeError::Set`] when the keys don't fit the kind; [`HomeError::Engine`] when a key may not wrap or does not stand the test;
     /// [`HomeError::Catalog`], with [`CatalogError::Exists`] for a name that is taken; and as [`find`](Self::find).
     pub fn create_set(&self, new: &NewSet) -> Result<(EncryptionSet, Vec<Created>), HomeError> {
+        let made = |(set, _): &(EncryptionSet, _)| events::made(set);
+        self.recorded_as(Operation::SetCreate, &events::about(&new.name), || self.make_set(new), made)
+    }
+
+    fn make_set(&self, new: &NewSet) -> Result<(EncryptionSet, Vec<Created>), HomeError> {
         // Nothing is made for a set that can't be.
         let mut set = self.plan_set(new)?;
         let created = match set.keys.len() == layers(set.kind).len() {
@@ -145,6 +152,12 @@ impl Home {
     /// [`HomeError::Engine`] with [`CustomerToPlatform`](crate::engine::PolicyError::CustomerToPlatform) (R6); [`HomeError::Catalog`] with
     /// [`CatalogError::Changed`] when somebody else changed the set meanwhile; else as [`create_set`](Self::create_set).
     pub fn update_set(&self, name: &SetName, changes: &SetChanges) -> Result<EncryptionSet, HomeError> {
+        let before = self.set(name).map(|set| set.keys).unwrap_or_default();
+        let changed = |set: &EncryptionSet| events::changed(&before, set);
+        self.recorded_as(Operation::SetUpdate, &events::about(name), || self.change_set(name, changes), changed)
+    }
+
+    fn change_set(&self, name: &SetName, changes: &SetChanges) -> Result<EncryptionSet, HomeError> {
         let set = self.plan_changes(name, changes)?;
         let catalog = self.catalog_with(name)?;
         let before = catalog.set(name)?;
@@ -202,6 +215,17 @@ impl Home {
     ///
     /// [`HomeError::Set`] for a key that is active or linked already, or in a file; [`HomeError::Catalog`]; and as [`find`](Self::find).
     pub fn link_key(&self, name: &SetName, key: &KeyRef, dry_run: bool) -> Result<EncryptionSet, HomeError> {
+        let act = || self.add_link(name, key, dry_run);
+        match dry_run {
+            true => act(),
+            false => {
+                let linked = |set: &EncryptionSet| events::linked(set.links.last());
+                self.recorded_as(Operation::SetLink, &events::about(name), act, linked)
+            }
+        }
+    }
+
+    fn add_link(&self, name: &SetName, key: &KeyRef, dry_run: bool) -> Result<EncryptionSet, HomeError> {
         let mut set = self.set(name)?;
         let found = self.in_vault(key)?.version;
         let id = found.id.clone();
@@ -227,6 +251,17 @@ impl Home {
         key: &KeyRef,
         dry_run: bool,
     ) -> Result<(EncryptionSet, SetLink), HomeError> {
+        let act = || self.remove_link(name, key, dry_run);
+        match dry_run {
+            true => act(),
+            false => {
+                let unlinked = |(_, link): &(_, SetLink)| events::linked(Some(link));
+                self.recorded_as(Operation::SetUnlink, &events::about(name), act, unlinked)
+            }
+        }
+    }
+
+    fn remove_link(&self, name: &SetName, key: &KeyRef, dry_run: bool) -> Result<(EncryptionSet, SetLink), HomeError> {
         let mut set = self.set(name)?;
         let named = |link: &SetLink| match key {
             KeyRef::Thumbprint(prefix) => prefix.matches(&link.thumbprint),
@@ -255,6 +290,18 @@ impl Home {
     ///
     /// [`HomeError::Set`] with [`SetError::InUse`] when there are any and `even_in_use` is false; [`HomeError::Catalog`].
     pub fn delete_set(&self, name: &SetName, even_in_use: bool, dry_run: bool) -> Result<u64, HomeError> {
+        let act = || self.remove_set(name, even_in_use, dry_run);
+        match dry_run {
+            true => act(),
+            false => {
+                let counted =
+                    |items: &u64| (Outcome::Success, Properties { items: Some(*items), ..Properties::default() });
+                self.recorded_as(Operation::SetDelete, &events::about(name), act, counted)
+            }
+        }
+    }
+
+    fn remove_set(&self, name: &SetName, even_in_use: bool, dry_run: bool) -> Result<u64, HomeError> {
         let catalog = self.catalog_with(name)?;
         let set = catalog.set(name)?;
         let snapshots = catalog.sealed_in_set(name.as_str())?.len() as u64;

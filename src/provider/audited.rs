@@ -66,6 +66,7 @@ impl<P: ?Sized> Audited<P> {
         found: impl FnOnce(&T, Properties) -> Properties,
     ) -> Result<T, ProviderError> {
         let began = cx.monotonic();
+        let about = completed(about, cx);
         let key = about.key.as_ref().map(ToString::to_string).unwrap_or_default();
         let started = self.event(operation, Outcome::Started, began, about.clone(), cx);
         self.trail.record(vec![started]).map_err(|error| self.not_recorded(&key, false, error))?;
@@ -89,6 +90,7 @@ impl<P: ?Sized> Audited<P> {
         act: impl FnOnce() -> Result<T, ProviderError>,
     ) -> Result<T, ProviderError> {
         let began = cx.monotonic();
+        let about = completed(about, cx);
         let key = about.key.as_ref().map(ToString::to_string).unwrap_or_default();
         let result = act();
         let event = self.event(operation, outcome(&result), began, about, cx);
@@ -175,7 +177,8 @@ impl<P: KeyProvider + ?Sized> KeyProvider for Audited<P> {
         let began = cx.monotonic();
         let about = of_version(kek, Properties::default());
         let result = self.inner.wrap_key(kek, secret, cx);
-        let mut events = vec![self.event(Operation::KeyWrap, outcome(&result), began, about.clone(), cx)];
+        let mut events =
+            vec![self.event(Operation::KeyWrap, outcome(&result), began, completed(about.clone(), cx), cx)];
         let now = cx.now();
         if let Some(until) = kek.not_after.filter(|until| result.is_ok() && now.plus(NEAR_EXPIRY) >= *until)
             && self.trail.is_first_today(&kek.thumbprint, now)
@@ -325,7 +328,7 @@ impl std::error::Error for NotRecorded {
 
 impl ProviderErrorKind {
     /// Returns the word that the audit log has for it.
-    fn failure(self) -> FailureKind {
+    pub(crate) fn failure(self) -> FailureKind {
         match self {
             Self::Busy => FailureKind::Busy,
             Self::Damaged => FailureKind::Damaged,
@@ -356,6 +359,14 @@ fn outcome<T>(result: &Result<T, ProviderError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Success,
         Err(error) => Outcome::Failure(error.kind.failure()),
+    }
+}
+
+/// Adds what the operation is done for.
+fn completed(about: Properties, cx: &OpContext) -> Properties {
+    match cx.about() {
+        Some(more) => about.or(more),
+        None => about,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::CorrelationId;
+use crate::audit::{CorrelationId, Properties};
 use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::provider::audited::Queue;
 
@@ -13,6 +13,7 @@ pub struct OpContext {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     correlation: Option<CorrelationId>,
+    about: Option<Arc<Properties>>,
     queue: Option<Queue>,
 }
 
@@ -20,7 +21,7 @@ impl OpContext {
     /// Starts an operation that must be over after `timeout`.
     pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
         let deadline = clock.monotonic().saturating_add(timeout);
-        Self { clock, deadline, correlation: None, queue: None }
+        Self { clock, deadline, correlation: None, about: None, queue: None }
     }
 
     /// Says which request the operation belongs to: what is recorded of it says so too.
@@ -33,6 +34,18 @@ impl OpContext {
     /// Returns the request that the operation belongs to, where one was named.
     pub fn correlation(&self) -> Option<CorrelationId> {
         self.correlation
+    }
+
+    /// Says what the operation is done for: the snapshot and its layer, say. What is recorded of it says so too, but for look-ups.
+    #[must_use]
+    pub fn with_about(mut self, about: Properties) -> Self {
+        self.about = Some(Arc::new(about));
+        self
+    }
+
+    /// Returns what the operation is done for.
+    pub(super) fn about(&self) -> Option<&Properties> {
+        self.about.as_deref()
     }
 
     /// Returns the wall clock.

@@ -9,6 +9,7 @@
 //! its key, which finds that. What was authenticated is remembered until SQLite says that somebody has written. An old copy of the whole
 //! database, with its key file, is not told from the present one.
 
+pub(crate) mod access;
 mod admin;
 mod aliases;
 mod audit;

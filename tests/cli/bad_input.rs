@@ -42,6 +42,24 @@ fn what_can_not_be_sealed_is_named() {
 }
 
 #[test]
+fn nothing_takes_the_place_of_a_special_file() {
+    use std::os::unix::fs::FileTypeExt;
+    let world = World::single();
+    rustix::fs::mkfifoat(rustix::fs::CWD, world.path("pipe"), rustix::fs::Mode::RUSR).expect("makes");
+    for words in [
+        "open s.sobre pipe --force".to_owned(),
+        "open s.sobre pipe".to_owned(),
+        "seal s.sobre pipe --force".to_owned(),
+        format!("vault backup pipe --to {} --force", super::world::public_key()),
+        format!("key backup platform/default pipe --to {} --force", super::world::public_key()),
+    ] {
+        world.sobre(&words).code(1).warns("pipe").silent_on("--force");
+        assert!(fs::symlink_metadata(world.path("pipe")).expect("is there").file_type().is_fifo(), "{words}");
+        assert!(!world.has("pipe.partial"), "{words}");
+    }
+}
+
+#[test]
 fn options_that_make_no_sense_are_usage_errors() {
     let world = World::single();
     world.write("src", [1; 1001]);

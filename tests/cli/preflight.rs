@@ -151,7 +151,7 @@ fn a_purge_is_on_record_before_it_is_done() {
     world.sobre("key delete loose/gone -y --accept-loss").code(0);
     world.sobre("key purge loose/gone -y --record gone.json").code(14).warns("1 snapshot would be lost");
     assert!(!world.has("gone.json"));
-    world.sobre("key purge loose/gone -y --accept-loss --record no/such/gone.json").code(1);
+    world.sobre("key purge loose/gone -y --accept-loss --record no/such/gone.json").code(10);
     world.sobre("key show loose/gone").code(0);
     world.sobre("key purge loose/gone -y --accept-loss --record gone.json").code(0);
     let record: serde_json::Value = serde_json::from_slice(&world.read("gone.json")).expect("an object");

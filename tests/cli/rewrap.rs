@@ -1,6 +1,10 @@
 //! Changing who can open a snapshot.
 
-use super::world::{World, assert_disk, private_key, public_key};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::world::{Ran, World, assert_disk, private_key, public_key};
 
 fn keys_of(world: &World, snapshot: &str, layer: usize) -> Vec<String> {
     let object = world.sobre(&format!("inspect --json {snapshot}")).json();
@@ -91,5 +95,51 @@ fn a_damaged_head_is_told_and_mended() {
         world.sobre("rewrap --repair s.sobre").code(0).prints("mended");
         world.sobre("verify s.sobre").code(0);
         world.sobre("rewrap --repair s.sobre").code(0).prints("nothing to mend");
+    }
+}
+
+/// Seals one snapshot and copies it, catalogued under each name.
+fn many(world: &World, count: usize) -> Vec<String> {
+    world.write("small.img", [5; 5000]);
+    world.sobre("key create k --size 2048").code(0);
+    world.sobre("seal small.img many-0.sobre --key k").code(0);
+    let names: Vec<String> = (0..count).map(|number| format!("many-{number}.sobre")).collect();
+    for name in &names[1..] {
+        std::fs::copy(world.path("many-0.sobre"), world.path(name)).expect("copies");
+    }
+    world.sobre(&format!("catalog add {}", names.join(" "))).code(0);
+    world.write("list", names.join("\n"));
+    world.sobre("key rotate k").code(0);
+    names
+}
+
+/// The catalogue's word on who still needs a key.
+fn needing(world: &World, key: &str) -> usize {
+    let listed = world.sobre(&format!("catalog list --key {key} --json")).code(0).json();
+    listed["snapshots"].as_array().expect("rows").len()
+}
+
+#[test]
+fn the_catalogue_knows_what_a_stopped_rewrap_has_done() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let world = World::double();
+        let names = many(&world, 40);
+        assert_eq!(needing(&world, "k@1"), names.len());
+        let before = world.read(&names[3]);
+        let words = "rewrap --to k --files-from list --workers 1";
+        let child = world.start(&mut world.command(words.split_whitespace()));
+        let start = Instant::now();
+        while world.read(&names[3]) == before {
+            assert!(start.elapsed() < Duration::from_secs(30), "never began");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("fits")).expect("a process");
+        kill_process(pid, signal).expect("is there");
+        Ran::from(child.wait_with_output().expect("ends")).code(code).warns("stopped after").warns("of 40 snapshots");
+        let moved = names.iter().filter(|name| world.read(name) != before).count();
+        assert!((4..40).contains(&moved), "{moved} were moved");
+        assert_eq!(needing(&world, "k@1"), names.len() - moved, "the catalogue knows of every one");
+        world.sobre(words).code(0);
+        assert_eq!(needing(&world, "k@1"), 0);
     }
 }

@@ -46,8 +46,8 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
     let progress = Progress::watch_snapshots(global, "re-wrapping", &ctl);
     let results: Vec<OnceLock<Result<RewrapReport, Failure>>> = snapshots.iter().map(|_| OnceLock::new()).collect();
     let many = snapshots.len() > 1;
-    in_pool(args.workers, || {
-        engine.rewrap_each(&snapshots, layer, &change, &ctl, |place, result| {
+    let noted = in_pool(args.workers, || {
+        home.rewrap_each(&engine, &snapshots, layer, &change, &ctl, |place, result| {
             let (Some(path), Some(slot)) = (snapshots.get(place), results.get(place)) else { return };
             let result = open_snapshot(path).and(result).map_err(|error| Failure::from(error).at(path));
             if let (Err(failure), true) = (&result, many) {
@@ -57,18 +57,16 @@ pub(crate) fn run(args: &RewrapArgs, global: &Global, output: &Output) -> Result
         })
     })?;
     drop(progress);
+    if let Err(error) = noted {
+        let failure = Failure::from(error);
+        output.warn(format_args!("warning: the catalogue does not know of it: {}", failure.message));
+    }
     if let Some(signal) = stopped.signal() {
         let done = results.iter().filter(|result| result.get().is_some()).count();
         let message = format!("stopped after {done} of {}", count(snapshots.len(), "snapshot"));
         return Err(Failure::signalled(signal, message, Some("the same command goes on".to_owned())));
     }
     let results: Vec<_> = results.into_iter().filter_map(OnceLock::into_inner).collect();
-    let done: Vec<_> =
-        snapshots.iter().zip(&results).filter_map(|(path, result)| Some((path, result.as_ref().ok()?))).collect();
-    if let Err(error) = home.note_rewrapped(&done, layer) {
-        let failure = Failure::from(error);
-        output.warn(format_args!("warning: the catalogue does not know of it: {}", failure.message));
-    }
     let mut rows = Vec::new();
     let mut failures = Vec::new();
     for (path, result) in snapshots.iter().zip(results) {

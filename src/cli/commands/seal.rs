@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sobre::catalog::EncryptionSet;
-use sobre::engine::{Control, SealOptions, SealPolicy, SealSummary, Source, Target};
-use sobre::format::{ChunkSize, Suite};
+use sobre::engine::{Control, PolicyError, SealOptions, SealPolicy, SealSummary, Source, Target};
+use sobre::format::{ChunkSize, Labels, Suite};
 use sobre::io::{CommitError, escaped_path, partial_path};
 use sobre::manage::{FirstUse, Home, KeyWarning, Resolved, SetKeys};
 use sobre::xts::SectorSize;
@@ -144,6 +144,10 @@ fn register(home: &Home, args: &SealArgs, summary: &SealSummary, policy: &SealPo
 
 /// Looks at what will fail anyway, so that a mistyped name does not set a home up.
 fn refuse_early(args: &SealArgs) -> Result<(), Error> {
+    let mut labels = Labels::default();
+    for label in &args.label {
+        labels.insert(&label.key, &label.value).map_err(PolicyError::Label)?;
+    }
     if !is_dash(&args.source) {
         let kind = std::fs::metadata(&args.source).map_err(|error| Error::Io(error).at(&args.source))?.file_type();
         if kind.is_dir() {

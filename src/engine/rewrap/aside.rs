@@ -71,7 +71,7 @@ impl Engine {
         let missing = || Error::damaged(Part::Section(layer.number()), Fault::Truncated);
         let (section, _) = head.envelope.section(layer).ok_or_else(missing)?;
         let (secret, keys) = unlocked.layers.first().ok_or_else(missing)?;
-        match self.changed(section, secret.blob(), change)? {
+        match self.changed(section, secret.blob(), change, Some(heads.header.id))? {
             Changed::Nothing => Ok((None, report_of(section, false))),
             Changed::Section(updated) => {
                 let bytes = updated.seal(&keys.envelope);

@@ -1,11 +1,12 @@
 //! The keys of sets: found, checked, proved, and the platform's made where there is none.
 
+use crate::audit::{FailureKind, Operation, Properties, Text};
 use crate::catalog::{SetKey, SetKind, SetName};
 use crate::engine::{PolicyError, WrappingKey};
 use crate::format::Layer;
 use crate::key::{KeyName, KeyRef, VaultName};
 use crate::manage::config::OwnerName;
-use crate::manage::sets::{NewSet, SetError};
+use crate::manage::sets::{NewSet, SetError, events};
 use crate::manage::{Created, FirstUse, Home, HomeError};
 use crate::provider::embedded::{Owner, Protection, SoftDelete};
 use crate::provider::{KeyAdmin, ProviderErrorKind};
@@ -70,6 +71,13 @@ impl Home {
     pub(in crate::manage) fn pinned(&self, set: &SetName, key: &SetKey) -> Result<WrappingKey, HomeError> {
         let found = self.in_vault(&Self::key_ref(&key.key_id)?)?;
         if found.version.thumbprint != key.thumbprint {
+            let about = Properties {
+                key: Some(Text::new(&key.key_id)),
+                thumbprint: Some(found.version.thumbprint),
+                vault: Some(found.provider.name().clone()),
+                ..events::about(set)
+            };
+            self.refused(Operation::KeyGet, FailureKind::Lying, about);
             return Err(SetError::Pinned {
                 set: set.to_string(),
                 key: key.key_id.clone(),

@@ -73,6 +73,25 @@ impl Trail {
         }
     }
 
+    /// Records durably what needs no leave: a refusal, or what can't be undone. Where the sink fails, it goes to standard error.
+    pub(crate) fn tell(&self, event: Event) {
+        if let Err(error) = self.record(vec![event.clone()]) {
+            tell(&error, &[event]);
+        }
+    }
+
+    /// Records with the next record, and at the end of the trail at the latest, what another record has told the essence of.
+    pub(crate) fn defer(&self, event: Event) {
+        let full = {
+            let mut looked_up = lock(&self.looked_up);
+            looked_up.waiting.push(event);
+            looked_up.waiting.len() >= MOST_WAITING
+        };
+        if full {
+            self.flush();
+        }
+    }
+
     /// Notes a look-up: the same one of the same request only once.
     pub(super) fn note(&self, event: Event) {
         let full = {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::provider::embedded::access::{self, Access};
 use crate::provider::embedded::error::{Damage, Fault, VaultError};
 
 /// One connection, shared by the threads of this process.
@@ -34,7 +35,13 @@ impl Database {
     /// Opens and checks an existing vault's database.
     pub(super) fn open(path: &Path, wait: Duration) -> Result<Self, VaultError> {
         assert_sqlite(rusqlite::version_number())?;
-        let connection = connect(path, wait).map_err(|fault| fault.at(path))?;
+        let open = || {
+            connect(path, wait, Access::Shared).or_else(|fault| match fault.otherwise(path) {
+                Some(access) => connect(path, wait, access),
+                None => Err(fault),
+            })
+        };
+        let connection = access::patiently(wait, Fault::is_busy, open).map_err(|fault| fault.at(path))?;
         Ok(Self { path: path.to_owned(), connected: Mutex::new(Connected { connection, writes: 0 }) })
     }
 
@@ -43,7 +50,7 @@ impl Database {
         assert_sqlite(rusqlite::version_number())?;
         let make = || -> Result<(), Fault> {
             let mut connection = Connection::open_with_flags(path, FLAGS)?;
-            configure(&connection)?;
+            configure(&connection, Access::Shared)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
             transaction.execute_batch(SCHEMA)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -151,9 +158,8 @@ fn assert_sqlite(version: i32) -> Result<(), VaultError> {
     if version < OLDEST_SQLITE { Err(VaultError::SqliteTooOld(version)) } else { Ok(()) }
 }
 
-fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
-    let connection = Connection::open_with_flags(path, FLAGS)?;
-    connection.busy_timeout(wait.min(LONGEST_WAIT))?;
+fn connect(path: &Path, wait: Duration, access: Access) -> Result<Connection, Fault> {
+    let connection = access.open(path, wait.min(LONGEST_WAIT))?;
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     // Before anything is written, even a change of the journal mode.
     if pragma("application_id")? != APPLICATION_ID {
@@ -166,7 +172,7 @@ fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
     if schema != SCHEMA_VERSION {
         return Err(Damage::Schema.into());
     }
-    configure(&connection)?;
+    configure(&connection, access)?;
     if objects(&connection)? != expected_objects()? {
         return Err(Damage::Schema.into());
     }
@@ -177,13 +183,16 @@ fn connect(path: &Path, wait: Duration) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> Result<(), Fault> {
+fn configure(connection: &Connection, access: Access) -> Result<(), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
          PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;",
     )?;
+    if access == Access::Immutable {
+        return Ok(());
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(Damage::Check.into());

@@ -9,6 +9,7 @@ use crate::io::{CommitError, escaped_path};
 use crate::key::VaultName;
 use crate::oaep::RsaKeyError;
 use crate::provider::embedded::Owner;
+use crate::provider::embedded::access::{Access, is_full, is_writable};
 use crate::provider::{MissingRight, ProviderErrorKind};
 use crate::random::RandomError;
 
@@ -299,16 +300,37 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether somebody else has the database.
+    pub(super) fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        matches!(self, Self::Sqlite(error) if matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)))
+    }
+
+    /// Returns how else the database may still be opened.
+    pub(super) fn otherwise(&self, path: &Path) -> Option<Access> {
+        match self {
+            Self::Sqlite(error) => Access::after(error, path),
+            _ => None,
+        }
+    }
+
     /// Adds the path, and tells the kinds of SQLite's errors apart.
     pub(super) fn at(self, path: &Path) -> VaultError {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
         match self {
             Self::Damage(damage) => VaultError::damaged(path, damage),
             Self::Vault(error) => error,
+            Self::Sqlite(source) if is_full(&source) => {
+                VaultError::Io { path: path.to_owned(), source: rustix::io::Errno::NOSPC.into() }
+            }
             Self::Sqlite(source) => match source.sqlite_error_code() {
                 Some(DatabaseBusy | DatabaseLocked) => VaultError::Busy(path.to_owned()),
                 Some(DatabaseCorrupt) => VaultError::damaged(path, Damage::Check),
                 Some(NotADatabase) => VaultError::damaged(path, Damage::NotADatabase),
+                // What a run that was cut off has left beside it can't be taken up there, and must not be passed over.
+                Some(CannotOpen) if !is_writable(path) => {
+                    VaultError::Io { path: path.to_owned(), source: rustix::io::Errno::ROFS.into() }
+                }
                 Some(_) => VaultError::Sqlite { path: path.to_owned(), source },
                 // Not from SQLite itself: a column of another type or range than the vault writes.
                 None => VaultError::damaged(path, Damage::Value),

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sobre::audit::{FailureKind, Operation, Properties, Text};
 use sobre::io::escaped_path;
 use sobre::key::{KeyAlias, KeyName, KeyRef, KeyState, KeyVersion, RotationPolicy, Trigger, VersionNumber};
 use sobre::manage::{Home, HomeError, PurgeRecord};
 use sobre::provider::embedded::EmbeddedVault;
 use sobre::provider::{
-    Audited, KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, ProviderError, ProviderErrorKind,
+    Audited, KeyAdmin, KeyCensus, KeyChanges, KeyProvider, KeyRecovery, KeyRefusal, OpContext, ProviderError,
+    ProviderErrorKind,
 };
 
 use crate::cli::args::{Change, Global, Switch};
@@ -51,10 +53,13 @@ pub(super) fn disable(
     let meaning = format!("{id} wraps and unwraps nothing until it is enabled again{others}");
     let impact = home.impact_of(found.vault.name(), std::slice::from_ref(&found.version))?;
     let deed = Deed { verb: "disable", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: false };
-    if !confirm(deed, change, output)? {
+    let place = Place { home: &home, vault: &found.vault, name: &found.name, dry_run: change.dry_run };
+    if !place.confirm(Operation::KeyUpdate, deed, change, output)? {
         return would(output, "disable", &id, json!({ "impact": impact::describe(&impact) }));
     }
-    let version = found.update(&home, &KeyChanges::disable())?;
+    let cx = accepting(home.context(), &deed);
+    let version = found.vault.update(&found.name, Some(found.number), &KeyChanges::disable(), &cx);
+    let version = version.map_err(HomeError::from)?;
     output.say(&meaning);
     deed.mourn(output);
     remind(output);
@@ -190,16 +195,13 @@ pub(super) fn delete(
     let id = format!("{}/{name}", vault.name());
     let details = vault.details(&name, &cx).map_err(HomeError::from)?;
     // What would be refused is refused before anybody is asked.
+    let place = Place { home: &home, vault: &vault, name: &name, dry_run: change.dry_run };
     if let Some(deletion) = details.deletion {
-        return Err(refusal(
-            &vault,
-            ProviderErrorKind::Deleted,
-            &name,
-            KeyRefusal::Recoverable(deletion.recoverable_until),
-        ));
+        let cause = KeyRefusal::Recoverable(deletion.recoverable_until);
+        return Err(place.refuse(Operation::KeyDelete, ProviderErrorKind::Deleted, cause));
     }
     if details.delete_lock {
-        return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::DeleteLocked));
+        return Err(place.refuse(Operation::KeyDelete, ProviderErrorKind::Denied, KeyRefusal::DeleteLocked));
     }
     let held = vault.versions(&name, &cx).map_err(HomeError::from)?;
     let held: Vec<_> = held.into_iter().map(|(_, version)| version).collect();
@@ -211,11 +213,11 @@ pub(super) fn delete(
     );
     let impact = home.impact_of(vault.name(), &held)?;
     let deed = Deed { verb: "delete", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: true };
-    if !confirm(deed, change, output)? {
+    if !place.confirm(Operation::KeyDelete, deed, change, output)? {
         let more = json!({ "versions": versions, "impact": impact::describe(&impact) });
         return would(output, "delete", &id, more);
     }
-    let deletion = vault.delete(&name, &cx).map_err(HomeError::from)?;
+    let deletion = vault.delete(&name, &accepting(home.context(), &deed)).map_err(HomeError::from)?;
     output.say(format_args!("deleted {id} with {}", count(versions, "version")));
     output
         .say(format_args!("bring it back until {} at least with: sobre key recover {id}", deletion.recoverable_until));
@@ -236,7 +238,8 @@ pub(super) fn recover(key: &str, change: Change, global: &Global, output: &Outpu
     if change.dry_run {
         let details = vault.details(&name, &home.context()).map_err(HomeError::from)?;
         if details.deletion.is_none() {
-            return Err(refusal(&vault, ProviderErrorKind::Unsupported, &name, KeyRefusal::NotDeleted));
+            let place = Place { home: &home, vault: &vault, name: &name, dry_run: true };
+            return Err(place.refuse(Operation::KeyRecover, ProviderErrorKind::Unsupported, KeyRefusal::NotDeleted));
         }
         return would(output, "recover", &id, json!({}));
     }
@@ -259,12 +262,13 @@ pub(super) fn purge(
     let cx = home.context();
     let id = format!("{}/{name}", vault.name());
     let details = vault.details(&name, &cx).map_err(HomeError::from)?;
+    let place = Place { home: &home, vault: &vault, name: &name, dry_run: change.dry_run };
     let Some(deletion) = details.deletion else {
-        return Err(refusal(&vault, ProviderErrorKind::Unsupported, &name, KeyRefusal::NotDeleted));
+        return Err(place.refuse(Operation::KeyPurge, ProviderErrorKind::Unsupported, KeyRefusal::NotDeleted));
     };
     let until = deletion.recoverable_until;
     if vault.soft_delete(&cx).map_err(HomeError::from)?.purge_protection && cx.now() < until {
-        return Err(refusal(&vault, ProviderErrorKind::Denied, &name, KeyRefusal::PurgeProtected(until)));
+        return Err(place.refuse(Operation::KeyPurge, ProviderErrorKind::Denied, KeyRefusal::PurgeProtected(until)));
     }
     let versions = vault.versions(&name, &cx).map_err(HomeError::from)?;
     let versions: Vec<_> = versions.into_iter().map(|(_, version)| version).collect();
@@ -274,7 +278,7 @@ pub(super) fn purge(
     );
     let impact = home.impact_of(vault.name(), &versions)?;
     let deed = Deed { verb: "purge", id: &id, meaning: &meaning, impact: Some(&impact), accept_loss, ask: true };
-    if !confirm(deed, change, output)? {
+    if !place.confirm(Operation::KeyPurge, deed, change, output)? {
         let more = json!({ "versions": versions.len(), "impact": impact::describe(&impact) });
         return would(output, "purge", &id, more);
     }
@@ -283,7 +287,7 @@ pub(super) fn purge(
         None => None,
     };
     // A person may have taken longer to answer than an operation on a vault may.
-    let cx = home.context();
+    let cx = accepting(home.context(), &deed);
     if let Err(error) = vault.purge(&name, &cx) {
         if let Some(record) = begun {
             record.fail(&error.to_string())?;
@@ -338,6 +342,51 @@ impl Found {
     }
 }
 
-fn refusal(vault: &Audited<EmbeddedVault>, kind: ProviderErrorKind, key: &KeyName, cause: KeyRefusal) -> Failure {
-    HomeError::from(ProviderError::new(kind, vault.name(), key.as_str()).because(cause)).into()
+/// A key that something is refused for before its vault is asked: that is recorded here.
+struct Place<'a> {
+    home: &'a Home,
+    vault: &'a Audited<EmbeddedVault>,
+    name: &'a KeyName,
+    /// What would be refused is no refusal yet.
+    dry_run: bool,
+}
+
+impl Place<'_> {
+    fn refuse(&self, operation: Operation, kind: ProviderErrorKind, cause: KeyRefusal) -> Failure {
+        self.record(
+            operation,
+            match kind {
+                ProviderErrorKind::Deleted => FailureKind::Deleted,
+                ProviderErrorKind::Denied => FailureKind::Protected,
+                _ => FailureKind::Unsupported,
+            },
+        );
+        HomeError::from(ProviderError::new(kind, self.vault.name(), self.name.as_str()).because(cause)).into()
+    }
+
+    fn confirm(&self, operation: Operation, deed: Deed<'_>, change: Change, output: &Output) -> Result<bool, Failure> {
+        let confirmed = confirm(deed, change, output);
+        if confirmed.as_ref().is_err_and(Failure::is_refusal) {
+            self.record(operation, FailureKind::Protected);
+        }
+        confirmed
+    }
+
+    fn record(&self, operation: Operation, kind: FailureKind) {
+        if self.dry_run {
+            return;
+        }
+        let about = Properties {
+            key: Some(Text::new(self.name.as_str())),
+            vault: Some(self.vault.name().clone()),
+            ..Properties::default()
+        };
+        self.home.refused(operation, kind, about);
+    }
+}
+
+/// Has the record of a deed say that a loss was accepted, where there is one.
+fn accepting(cx: OpContext, deed: &Deed<'_>) -> OpContext {
+    let accepted_loss = deed.accept_loss && deed.impact.and_then(impact::loss).is_some();
+    cx.with_about(Properties { accepted_loss, ..Properties::default() })
 }
