@@ -9,7 +9,7 @@ use crate::format::Layer;
 use crate::key::{KeyName, KeyRef, KeyVersion, Thumbprint, VaultName};
 use crate::manage::sets::platform_layer;
 use crate::manage::{Created, Home, HomeError, Impact, RotationReport, RotationRequest, SetChanges, SetError};
-use crate::provider::KeyCensus;
+use crate::provider::{KeyAdmin, KeyCensus, KeyChanges};
 
 /// A key, and the one that shall take its place.
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ pub struct ReplaceReport {
 
 impl Home {
     /// Puts another key in the place of a compromised one: it is made in its own vault and proved, becomes the active one of every set that
-    /// sealed with the old key, with new epoch keys, and every catalogued snapshot that can be written here is moved to it. What still needs the old
-    /// key is in the report; the key itself is left as it is, since that still opens what could not be moved.
+    /// sealed with the old key, with new epoch keys, and every catalogued snapshot that can be written here is moved to it. The old key expires now: it
+    /// seals nothing more and still opens what could not be moved, which is in the report.
     ///
     /// This closes files, not copies: whoever has the old key and an old copy of a head opens that copy for ever.
     ///
@@ -75,6 +75,7 @@ impl Home {
             failures: Vec::new(),
             impact: self.impact_of(&replacement.vault, &versions)?,
         };
+        self.stop_sealing(replacement, &versions)?;
         self.move_the_rest(&versions, &key, ctl, &mut report)?;
         report.impact = self.impact_of(&replacement.vault, &versions)?;
         Ok(report)
@@ -98,6 +99,17 @@ impl Home {
         }
         let versions = self.vault(&replacement.vault)?.versions(&replacement.name, &self.context())?;
         Ok(versions.into_iter().map(|(_, version)| version).collect())
+    }
+
+    /// Lets the compromised versions expire: they wrap nothing from now on, and still open what is left.
+    fn stop_sealing(&self, replacement: &Replacement, versions: &[KeyVersion]) -> Result<(), HomeError> {
+        let (vault, now, cx) = (self.vault(&replacement.vault)?, self.clock().now(), self.context());
+        for version in versions.iter().filter(|version| version.may_wrap(now).is_ok()) {
+            let Ok(KeyRef::Named { version: number, .. }) = version.id.parse() else { continue };
+            let changes = KeyChanges { not_after: Some(Some(now)), ..KeyChanges::default() };
+            vault.update(&replacement.name, number, &changes, &cx)?;
+        }
+        Ok(())
     }
 
     fn new_key_of(&self, replacement: &Replacement) -> Result<(WrappingKey, Vec<Created>), HomeError> {

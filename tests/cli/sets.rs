@@ -414,6 +414,7 @@ fn a_stolen_key_is_replaced_by_one_in_another_vault() {
         .prints("set 'many' seals with safe/backup@1 now; re-wrapped 1 snapshot")
         .prints("re-wrapped 1 snapshot outside");
     replaced.prints("no known snapshot becomes unreadable").warns("seal it anew");
+    world.sobre("seal small.img no.sobre --key customer/backup").code(14).warns("it expired on");
     let refused = world.sobre("key replace customer/backup --with safe/backup --delete").clone();
     refused.code(14).warns("no folder was ever scanned");
     world.sobre("catalog rebuild .").code(0);

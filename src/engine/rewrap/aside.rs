@@ -29,6 +29,19 @@ impl Engine {
         change: &Change,
     ) -> Result<RewrapReport, Error> {
         let own = Heads::read(&File::open(path).at(path)?).at(path)?;
+        let snapshot = own.header.id;
+        let result = self.write_aside(own, (path, sidecar), layer, change);
+        self.end_rewrap(snapshot, layer, change, &result);
+        result
+    }
+
+    fn write_aside(
+        &self,
+        own: Heads,
+        (path, sidecar): (&Path, &Path),
+        layer: Layer,
+        change: &Change,
+    ) -> Result<RewrapReport, Error> {
         let heads = match read_sidecar(sidecar)? {
             Some(bytes) => {
                 let heads = Heads::single(&bytes).at(sidecar)?;
@@ -46,6 +59,7 @@ impl Engine {
             (None, report) => (heads.best().1.clone(), report),
         };
         if sidecar.symlink_metadata().is_err() || report.changed {
+            self.start_rewrap(heads.header.id, layer, change)?;
             let partial = PartialFile::open(sidecar, 0o644, true)?;
             let written = partial.file().set_len(0).and_then(|()| partial.file().write_all_at(&head.encode(), 0));
             if let Err(error) = written {

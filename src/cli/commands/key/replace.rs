@@ -92,6 +92,7 @@ fn tell(report: &ReplaceReport, id: &str, output: &Output) {
             output.warn(format_args!("sobre: {}: {error}", escaped_path(path)));
         }
     }
+    output.say(format_args!("{id} seals nothing any more"));
     output.say(format_args!("re-wrapped {} outside of sets", snapshots_of(report.rewrapped)));
     for (path, error) in &report.failures {
         output.warn(format_args!("sobre: {}: {error}", escaped_path(path)));
