@@ -15,8 +15,7 @@ mod wire;
 
 pub use blob::{Layer, LayerSecret};
 pub use envelope::Envelope;
-pub(crate) use epoch::EPOCH_SUFFIX;
-pub use epoch::{EpochHeader, EpochId, EpochKeys, EpochRecord, EpochSecret};
+pub use epoch::{EPOCH_SUFFIX, EpochHeader, EpochId, EpochKeys, EpochRecord, EpochSecret};
 pub use error::{Fault, FormatError, Part};
 pub use head::{HEAD_LEN, Head};
 pub use header::{ChunkSize, HEADER_LEN, Header, HeaderHash, KeyOrigin, SnapshotId, Suite};

@@ -196,11 +196,9 @@ impl Engine {
         layers: &[Layer],
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<(LayerSecret, LayerKeys)>, Error> {
-        if !self.only.is_empty() {
-            if !head.envelope.sections().any(|section| self.names(section)) {
-                let wanted = head.envelope.sections().flat_map(wanted_keys).collect();
-                return Err(Error::KeyNotWanted { wanted });
-            }
+        if !self.only.is_empty() && !head.envelope.sections().any(|section| self.names(section)) {
+            let wanted = head.envelope.sections().flat_map(wanted_keys).collect();
+            return Err(Error::KeyNotWanted { wanted });
         }
         let mut opened = Vec::new();
         for &layer in layers {

@@ -262,7 +262,7 @@ fn context_tag(layer: Layer, hash: &HeaderHash) -> [u8; TAG_LEN] {
 }
 
 /// How the names of records end.
-pub(crate) const EPOCH_SUFFIX: &str = ".sobre-epoch";
+pub const EPOCH_SUFFIX: &str = ".sobre-epoch";
 /// Bytes of FIXED up to the id's end.
 const USED: usize = 48;
 const TAG_LEN: usize = 32;
