@@ -161,6 +161,7 @@ fn fault_named(fault: &sobre::format::Fault) -> String {
     use sobre::format::Fault;
     match fault {
         Fault::Duplicate(what) => format!("duplicate {what}"),
+        Fault::Kind(_) => "unsupported kind".to_owned(),
         Fault::Length { .. } => "length".to_owned(),
         Fault::Range { field, .. } => format!("range {field}"),
         Fault::Text(field) => format!("text {field}"),
