@@ -140,6 +140,7 @@ pub fn same_bytes(one: &Path, other: &Path) -> bool {
 /// Names an error in a few words: kind of refusal, part, fault.
 pub fn named(error: &Error) -> String {
     match error.inner() {
+        Error::EpochMissing { .. } => "epoch-missing".to_owned(),
         Error::Foreign => "foreign".to_owned(),
         Error::Format(FormatError { part, fault }) => {
             let part = match part {
