@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sobre::format::{Head, Header, Keys, Layer, LayerKeys, LayerSecret};
+use sobre::format::{
+    Entry, EpochKeys, EpochRecord, EpochSecret, Head, HeaderHash, Keys, Layer, LayerKeys, LayerSecret,
+};
 use sobre::oaep::WrapAlgorithm;
-use sobre::provider::{KeyProvider, OpContext, PemFiles, WrappedKey};
+use sobre::provider::{KeyProvider, OpContext, WrappedKey};
 use sobre::secret::SecretBytes;
 
 use super::golden::unhex;
@@ -20,7 +23,8 @@ pub const HEAD: usize = 32768;
 pub const BODY: usize = 65536;
 pub const FOOTER: usize = 192;
 
-/// A container in bytes, with the places of its parts as they were before any edit.
+/// A container in bytes, with the places of its parts as they were before any edit. An epoch record stands there twice, for
+/// a container has two heads, and has nothing behind them.
 #[derive(Debug)]
 pub struct Forge {
     pub bytes: Vec<u8>,
@@ -31,19 +35,15 @@ pub struct Forge {
     pub chunks: Vec<(Range<usize>, usize)>,
     pub index: usize,
     pub footer: usize,
-    keys: Keys,
+    keys: Option<Keys>,
     envelope_keys: Vec<SecretBytes>,
 }
 
 impl Forge {
-    /// Takes a good container apart; its keys must be the two test keys.
+    /// Takes a good container apart; its keys must be the two test keys, or epoch keys under them with a golden record.
     pub fn new(bytes: &[u8]) -> Self {
         let head = Head::decode(&bytes[..HEAD], 0).expect("a good head");
         let hash = head.header.hash();
-        let mut files = PemFiles::new();
-        for key in [CUSTOMER, PLATFORM] {
-            files.add(&test_key(key)).expect("a test key");
-        }
         let mut layers = Vec::new();
         let mut sections = Vec::new();
         let mut at = 1024 + 16;
@@ -51,19 +51,12 @@ impl Forge {
             let (section, encoded) = head.envelope.section(layer).expect("a section");
             sections.push(at..at + encoded.len());
             at += encoded.len();
-            let entry = &section.entries[0];
-            let wrapped = WrappedKey {
-                thumbprint: entry.thumbprint,
-                id: String::new(),
-                algorithm: WrapAlgorithm::RsaOaep256,
-                ciphertext: entry.ciphertext.clone(),
-            };
-            let blob = files.unwrap_key(&wrapped, &OpContext::default()).expect("a test key");
+            let blob = unwrap(&section.entries[0]);
             let secret = LayerSecret::from_blob(layer, &hash, blob).expect("a good blob");
             let keys = LayerKeys::derive(&secret, &hash);
             layers.push((secret, keys));
         }
-        let keys = Keys::derive(head.header.suite, &layers).expect("all layers");
+        let keys = Some(Keys::derive(head.header.suite, &layers).expect("all layers"));
         let footer = bytes.len() - FOOTER;
         let index = u64_at(bytes, footer + 72);
         let mut pages = Vec::new();
@@ -85,14 +78,26 @@ impl Forge {
         Self { bytes: bytes.to_vec(), sections, pages, chunks, index, footer, keys, envelope_keys }
     }
 
-    /// Applies a recipe to the golden container that it names.
+    /// Takes a good epoch record apart; its key must be under a test key.
+    fn record(bytes: &[u8]) -> Self {
+        let section = 1040..1040 + u16_at(bytes, 1040);
+        let envelope_keys = vec![epoch_keys(bytes).envelope];
+        let (pages, chunks, sections) = (Vec::new(), Vec::new(), vec![section]);
+        Self { bytes: bytes.repeat(2), sections, pages, chunks, index: 0, footer: 0, keys: None, envelope_keys }
+    }
+
+    /// Applies a recipe to the golden container or epoch record that it names.
     pub fn follow(recipe: &Value) -> Vec<u8> {
         let base = recipe["base"].as_str().expect("a base");
-        let mut forge = Self::new(&golden::read(base));
+        let record = base.ends_with(".sobre-epoch");
+        let mut forge = if record { Self::record(&golden::read(base)) } else { Self::new(&golden::read(base)) };
         for edit in recipe["edits"].as_array().expect("edits") {
             forge.edit(edit);
         }
         forge.mend(recipe["mend"].as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")));
+        if record {
+            forge.bytes.truncate(HEAD);
+        }
         for edit in recipe["then"].as_array().into_iter().flatten() {
             forge.edit(edit);
         }
@@ -136,7 +141,10 @@ impl Forge {
 
     fn single_ciphertext_len(&self, section: &Range<usize>) -> usize {
         // The containers that recipes start from have one entry a layer, and its wrapped key ends the section.
-        [256, 384].into_iter().find(|len| u16_at(&self.bytes, section.end - 34 - len) == *len).expect("RSA")
+        [256, 384, 136]
+            .into_iter()
+            .find(|len| u16_at(&self.bytes, section.end - 34 - len) == *len)
+            .expect("a wrapped key")
     }
 
     fn edit(&mut self, edit: &Value) {
@@ -247,11 +255,11 @@ impl Forge {
         let layer = usize::try_from(edit["layer"].as_u64().expect("a layer")).expect("small");
         let file = if layer == 1 { CUSTOMER } else { PLATFORM };
         let thumbprint = super::wrapping_key(file).version.thumbprint;
-        let fixed: &[u8; 1024] = self.bytes[..1024].try_into().expect("1024");
-        let hash = Header::decode(fixed).expect("a good header").hash();
-        let tag = |layer: u8| Sha256::digest([b"sobre/1 dek\0".as_slice(), &[layer], &hash.0].concat()).to_vec();
+        let hash = HeaderHash(Sha256::digest(&self.bytes[..1024]).into());
+        let context: &[u8] = if self.keys.is_some() { b"sobre/1 dek\0" } else { b"sobre/1 epoch\0" };
+        let tag = |layer: u8| Sha256::digest([context, &[layer], &hash.0].concat()).to_vec();
         let own = u8::try_from(layer).expect("1 or 2");
-        let secret_len = if layer == 1 { 96 } else { 32 };
+        let secret_len = if layer == 1 && self.keys.is_some() { 96 } else { 32 };
         let secret: Vec<u8> = (0..secret_len).collect();
         let blob = match edit["rule"].as_str().expect("a rule") {
             "empty" => Vec::new(),
@@ -260,6 +268,12 @@ impl Forge {
             "no-tag" => [vec![0; 32], secret].concat(),
             "other-layer" => [tag(3 - own), secret].concat(),
             "other-secret" => [tag(own), secret].concat(),
+            "planted" => {
+                let blob = [tag(own), secret].concat();
+                let made = EpochSecret::from_blob(Layer::Inner, &hash, SecretBytes::copied_from(&blob));
+                self.envelope_keys = vec![EpochKeys::derive(&made.expect("a good blob"), &hash).envelope];
+                blob
+            }
             "short" => [tag(own), secret[1..].to_vec()].concat(),
             other => panic!("no rule '{other}'"),
         };
@@ -300,7 +314,7 @@ impl Forge {
                 "hashes" => self.mend_hashes(),
                 "root" => self.mend_root(),
                 "footer" => {
-                    let mac = mac(self.keys.footer.expose(), &self.bytes[self.footer..self.footer + 120]);
+                    let mac = mac(self.payload_keys().footer.expose(), &self.bytes[self.footer..self.footer + 120]);
                     self.bytes[self.footer + 120..self.footer + 152].copy_from_slice(&mac);
                     self.mend_crc();
                 }
@@ -311,6 +325,10 @@ impl Forge {
                 other => panic!("nothing to mend is called '{other}'"),
             }
         }
+    }
+
+    fn payload_keys(&self) -> &Keys {
+        self.keys.as_ref().expect("a snapshot")
     }
 
     pub fn mend_check(&mut self, head: usize) {
@@ -344,7 +362,7 @@ impl Forge {
     pub fn mend_pages(&mut self) {
         for page in self.pages.clone() {
             self.bytes[page.start + 224..page.start + 256].fill(0);
-            let mac = mac(self.keys.page.expose(), &self.bytes[page.clone()]);
+            let mac = mac(self.payload_keys().page.expose(), &self.bytes[page.clone()]);
             self.bytes[page.start + 224..page.start + 256].copy_from_slice(&mac);
         }
     }
@@ -388,6 +406,32 @@ pub fn recipes() -> Vec<(String, Value)> {
             (name, recipe)
         })
         .collect()
+}
+
+/// What an entry holds.
+fn unwrap(entry: &Entry) -> SecretBytes {
+    if let Some(id) = entry.epoch() {
+        let key = epoch_keys(&golden::read(&id.file_name())).wrap;
+        let mut blob = vec![0; entry.ciphertext.len()];
+        let kek = AesKek::new(&AES_256, key.expose()).expect("256 bits");
+        let blob = kek.unwrap_with_padding(&entry.ciphertext, &mut blob).expect("the epoch key");
+        return SecretBytes::copied_from(blob);
+    }
+    let wrapped = WrappedKey {
+        thumbprint: entry.thumbprint,
+        id: String::new(),
+        algorithm: WrapAlgorithm::RsaOaep256,
+        ciphertext: entry.ciphertext.clone(),
+    };
+    super::pem_files(&[CUSTOMER, PLATFORM]).unwrap_key(&wrapped, &OpContext::default()).expect("a test key")
+}
+
+/// The keys that the epoch key of a good record gives.
+fn epoch_keys(record: &[u8]) -> EpochKeys {
+    let record = EpochRecord::decode(record).expect("a good record");
+    let hash = record.header.hash();
+    let blob = unwrap(&record.section().expect("a section").0.entries[0]);
+    EpochKeys::derive(&EpochSecret::from_blob(record.header.layer, &hash, blob).expect("a good blob"), &hash)
 }
 
 fn mac(key: &[u8], bytes: &[u8]) -> [u8; 32] {

@@ -140,6 +140,7 @@ pub fn same_bytes(one: &Path, other: &Path) -> bool {
 /// Names an error in a few words: kind of refusal, part, fault.
 pub fn named(error: &Error) -> String {
     match error.inner() {
+        Error::EpochMissing { .. } => "epoch-missing".to_owned(),
         Error::Foreign => "foreign".to_owned(),
         Error::Format(FormatError { part, fault }) => {
             let part = match part {
@@ -161,6 +162,7 @@ fn fault_named(fault: &sobre::format::Fault) -> String {
     use sobre::format::Fault;
     match fault {
         Fault::Duplicate(what) => format!("duplicate {what}"),
+        Fault::Kind(_) => "unsupported kind".to_owned(),
         Fault::Length { .. } => "length".to_owned(),
         Fault::Range { field, .. } => format!("range {field}"),
         Fault::Text(field) => format!("text {field}"),

@@ -1,32 +1,56 @@
-//! Hostile containers: each is refused, with the error that its fault has, and leaves nothing behind.
+//! Hostile containers and epoch records: each is refused, with the error that its fault has, and leaves nothing behind.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use sobre::engine::{Control, verify_keyless};
 use sobre::{Engine, ErrorKind};
 
 use crate::common::forge::{Forge, recipes};
-use crate::common::{CUSTOMER, PLATFORM, engine_with, golden, named, names_in, open, test_key};
+use crate::common::{CUSTOMER, PLATFORM, engine_with, golden, named, names_in, open, pem_files, test_key};
 
-/// What opening, verifying with keys and verifying without say of `bytes`.
-fn answers(engine: &Engine, bytes: &[u8]) -> [(&'static str, String); 3] {
+/// The record of the only epoch key that a snapshot here is under.
+const RECORD: &str = "8afadd9ee7001ff11db9df2ebe5a341c.sobre-epoch";
+const UNDER_RECORD: &str = "blake3-512-epoch.sobre";
+
+/// Puts what a recipe makes into a folder, a snapshot with the record beside it; returns the snapshot's path.
+fn lay(folder: &Path, recipe: &Value) -> PathBuf {
+    let base = recipe["base"].as_str().expect("a base");
+    let made = Forge::follow(recipe);
+    let (good, snapshot, record) = if base.ends_with(".sobre-epoch") {
+        (golden::read(RECORD), golden::read(UNDER_RECORD), made.clone())
+    } else {
+        (golden::read(base), made.clone(), golden::read(RECORD))
+    };
+    assert!(made != good, "{recipe} changes nothing");
+    std::fs::write(folder.join(RECORD), record).expect("writes");
+    let path = folder.join("snapshot");
+    std::fs::write(&path, snapshot).expect("writes");
+    path
+}
+
+/// What opening, verifying with keys and verifying without say of what a recipe makes.
+fn answers(engine: &Engine, recipe: &Value) -> [(&'static str, String); 3] {
     let folder = crate::common::folder();
-    let snapshot = folder.path().join("snapshot");
-    std::fs::write(&snapshot, bytes).expect("writes");
-    let opened = open(engine, &snapshot, &folder.path().join("out"));
+    let snapshot = lay(folder.path(), recipe);
+    let engine = engine.beside(&snapshot);
+    let opened = open(&engine, &snapshot, &folder.path().join("out"));
     if opened.is_err() {
-        assert_eq!(names_in(folder.path()), ["snapshot"], "something was left behind");
+        assert_eq!(names_in(folder.path()), [RECORD, "snapshot"], "something was left behind");
     }
+    let bytes = std::fs::read(&snapshot).expect("reads");
+    let bytes = bytes.as_slice();
     let word = |result: Result<(), sobre::Error>| {
         let Err(error) = result else { return "ok".to_owned() };
         let name = named(&error);
         let kind = match name.as_str() {
             name if name.contains("unsupported") => ErrorKind::Failed,
-            name if name.starts_with("key-missing") => ErrorKind::NotFound,
+            name if name.starts_with("key-missing") || name == "epoch-missing" => ErrorKind::NotFound,
             "provider UnwrapFailed" => ErrorKind::WrongKey,
             _ => ErrorKind::Damaged,
         };
@@ -43,16 +67,15 @@ fn answers(engine: &Engine, bytes: &[u8]) -> [(&'static str, String); 3] {
 
 #[test]
 fn every_hostile_container_gives_its_error() {
-    let engine = engine_with(&[CUSTOMER, PLATFORM]);
+    // No further place has a good copy of a hostile record.
+    let engine = Engine::new(vec![Arc::new(pem_files(&[CUSTOMER, PLATFORM]))]);
     let recipes = recipes();
     assert!(recipes.len() > 200, "{} recipes", recipes.len());
     let wrong: Vec<_> = recipes
         .par_iter()
         .flat_map_iter(|(name, recipe)| {
-            let bytes = Forge::follow(recipe);
-            assert!(bytes != golden::read(recipe["base"].as_str().expect("a base")), "{name} changes nothing");
             let begun = Instant::now();
-            let answers = answers(&engine, &bytes);
+            let answers = answers(&engine, recipe);
             assert!(begun.elapsed() < Duration::from_secs(5), "{name} takes {:?}", begun.elapsed());
             answers.into_iter().filter_map(move |(question, found)| {
                 // Whoever holds all the keys must notice, whatever it is.
@@ -71,7 +94,7 @@ fn what_a_later_version_may_add_is_ignored() {
     for items in ["01000000", "0100030061626301000000", "ff7f0200beef", "010000000200000001000000"] {
         for base in ["blake3-512-512.sobre", "gcm-512-512.sobre"] {
             let recipe = json!({"base": base, "edits": [{"do": "items", "hex": items}], "mend": ["checks"]});
-            for (question, found) in answers(&engine, &Forge::follow(&recipe)) {
+            for (question, found) in answers(&engine, &recipe) {
                 assert_eq!(found, "ok", "{question} {base} {items}");
             }
         }
@@ -84,11 +107,10 @@ fn an_entry_of_a_later_version_leaves_the_others_usable() {
     for (at, value) in [("entry+2", "00"), ("entry+2", "02"), ("entry+3", "1000"), ("entry+5", "02")] {
         let edits = json!([{"at": at, "hex": value}]);
         let recipe = json!({"base": "blake3-512-two-keys.sobre", "edits": edits, "mend": ["sections", "checks"]});
-        let bytes = Forge::follow(&recipe);
-        for (question, found) in answers(&engine_with(&[CUSTOMER, PLATFORM]), &bytes) {
+        for (question, found) in answers(&engine_with(&[CUSTOMER, PLATFORM]), &recipe) {
             assert_eq!(found, "ok", "{question} {at} {value}");
         }
-        assert_eq!(answers(&engine_with(&[CUSTOMER]), &bytes)[0].1, "key-missing 1");
+        assert_eq!(answers(&engine_with(&[CUSTOMER]), &recipe)[0].1, "key-missing 1");
     }
 }
 
@@ -100,11 +122,13 @@ fn the_independent_reader_refuses_every_hostile_container() {
     let folder = crate::common::folder();
     let mut expected = BTreeMap::new();
     for (name, recipe) in recipes() {
-        std::fs::write(folder.path().join(&name), Forge::follow(&recipe)).expect("writes");
+        let case = folder.path().join(&name);
+        std::fs::create_dir(&case).expect("makes");
+        lay(&case, &recipe);
         let kind = |question: &str| match recipe[question].as_str().expect("an expectation") {
             "ok" => "ok",
             word if word.contains("unsupported") => "not supported",
-            word if word.starts_with("provider") || word.starts_with("key-missing") => "wrong key",
+            word if word.starts_with("provider") || word.contains("-missing") => "wrong key",
             _ => "damaged or forged",
         };
         expected.insert(name, (kind("verify"), kind("keyless")));

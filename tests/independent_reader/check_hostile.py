@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Prints what the independent reader says of each file in a folder: NAME, tab, with the keys, tab, without keys.
+"""Prints what the independent reader says of each case in a folder: NAME, tab, with the keys, tab, without keys.
 
-Run by the engine's test `the_independent_reader_refuses_every_hostile_container`, which made the files.
+A case is a folder with a `snapshot` and an epoch record beside it. Run by the engine's test
+`the_independent_reader_refuses_every_hostile_container`, which made them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def answer(path: Path, ring: reader.Keyring | None) -> str:
 def main() -> int:
     folder, *keys = sys.argv[1:]
     ring = reader.load_keys(keys)
-    for path in sorted(Path(folder).iterdir()):
-        print(path.name, answer(path, ring), answer(path, None), sep="\t")
+    for case in sorted(Path(folder).iterdir()):
+        snapshot = case / "snapshot"
+        print(case.name, answer(snapshot, ring), answer(snapshot, None), sep="\t")
     return 0
 
 

@@ -238,8 +238,7 @@ def fixed_unsupported(raw: bytes, expect: int) -> str | None:
     critical = int.from_bytes(raw[16:20], "little")
     if version != 1:
         return f"version {version}"
-    # Assumed: every other value of these is "unknown", 0 too; so is a known kind where the other one belongs, and a
-    # snapshot's suite in an epoch record.
+    # Assumed: every other value of these is "unknown", 0 too; so is a snapshot's suite in an epoch record.
     if kind != expect:
         return f"kind {kind}"
     if suite not in (SUITES if expect == SNAPSHOT else (0,)):
@@ -734,7 +733,7 @@ def parse_epoch_record(raw: bytes) -> EpochRecord:
 
 def open_record(record: EpochRecord, layer: int, ring: Keyring) -> bytes:
     """Section 9, steps 4 to 6, for an epoch record: its K_wrap, for entries of `layer`."""
-    # Assumed: a record for the other layer is damaged or forged, and that is seen before a key is used.
+    # Assumed: this is seen before a key is used.
     need(record.layer == layer, f"epoch record: it is for layer {record.layer}, not for layer {layer}")
     entry = next((e for e in record.section.entries if is_for_kek(e, ring)), None)
     if entry is None:
@@ -748,11 +747,15 @@ def open_record(record: EpochRecord, layer: int, ring: Keyring) -> bytes:
     return expand(prk, b"sobre/1 epoch wrap")
 
 
-def read_record(path: str) -> EpochRecord:
+def read_record(path: str, ident: bytes) -> EpochRecord:
+    """The copy of a record that stands under its name."""
     # Nothing but a regular file is opened: a named pipe would stop the reader.
+    # Assumed: what is no regular file is "damaged or forged", so other copies serve.
     need(stat.S_ISREG(os.stat(path).st_mode), "epoch record: not a regular file")
     with open(path, "rb") as file:
-        return parse_epoch_record(file.read(HEAD_LEN + 1))
+        record = parse_epoch_record(file.read(HEAD_LEN + 1))
+    need(record.id == ident, f"epoch record: foreign, its id is {record.id.hex()}")
+    return record
 
 
 def file_name(ident: bytes) -> str:
@@ -765,46 +768,30 @@ class Epochs:
 
     folders: Sequence[str] = ()
 
-    def copies(self, ident: bytes) -> Iterator[tuple[str, EpochRecord | SobreError]]:
-        """Every copy of a record, by its id. What stands under its name and can't be read counts as a copy as well."""
-        name = file_name(ident)
-        for folder in self.folders:
+    def decrypt(self, entry: Entry, layer: int, ring: Keyring, say: Say) -> bytes:
+        """Section 9, step 4, for an entry of type 2: its BLOB by the first copy that serves, or the nearest one's error."""
+        name = file_name(entry.tp[:16])
+        first: SobreError | None = None
+        for number, folder in enumerate(self.folders):
             path = os.path.join(folder, name)
             try:
-                record = read_record(path)
-                if record.id == ident:
-                    yield path, record
-            except FileNotFoundError:
-                pass
-            except SobreError as err:
-                yield path, err
-            # Assumed: records are the files whose names end with ".sobre-epoch". One of another name comes after the one
-            # of the right name in the same folder.
-            for other in sorted(n for n in os.listdir(folder) if n.endswith(EPOCH_SUFFIX) and n != name):
-                path = os.path.join(folder, other)
-                try:
-                    record = read_record(path)
-                except (SobreError, OSError):
-                    continue
-                if record.id == ident:
-                    yield path, record
-
-    def wrapping_key(self, ident: bytes, layer: int, ring: Keyring, say: Say) -> bytes:
-        """K_wrap of the first copy that serves; else the error of the nearest copy."""
-        first: SobreError | None = None
-        for path, copy in self.copies(ident):
-            try:
-                if isinstance(copy, SobreError):
-                    raise copy
-                key = open_record(copy, layer, ring)
-            # Assumed: others serve whatever is wrong with a copy, also "not supported" or an entry that doesn't decrypt.
+                wrapping_key = open_record(read_record(path, entry.tp[:16]), layer, ring)
+                blob = aes_key_unwrap_with_padding(wrapping_key, entry.ct)
+            # A folder that is not there has no copy.
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except InvalidUnwrap:
+                first = first or Damaged(f"{path}: epoch record: its key doesn't unwrap the entry of layer {layer}")
+                continue
             except SobreError as err:
                 first = first or type(err)(f"{path}: {err}")
                 continue
-            if first is not None:
-                say(f"another copy of the epoch record serves, {path}: {first}")
-            return key
-        raise first or WrongKey(f"the epoch record {file_name(ident)} is missing: {self.where()}")
+            # Assumed: where nothing is beside the snapshot (a pipe), the first further folder is the nearest.
+            if number > 0:
+                nearest = first or f"{os.path.join(self.folders[0], name)} is missing"
+                say(f"another copy of the epoch record serves, {path}: {nearest}")
+            return blob
+        raise first or WrongKey(f"the epoch record {name} is missing: {self.where()}")
 
     def where(self) -> str:
         return "not in " + ", ".join(self.folders) if self.folders else "no folder was named, and a pipe has none"
@@ -819,27 +806,20 @@ def unwrap(section: Section, ring: Keyring, epochs: Epochs, say: Say) -> bytes:
             blob = decrypt(entry, ring, what)
         elif is_for_epoch(entry):
             try:
-                wrapping_key = epochs.wrapping_key(entry.tp[:16], section.layer, ring, say)
-            # Assumed: an epoch key that none of the copies gives is a key that is not at hand: a later entry may serve.
+                blob = epochs.decrypt(entry, section.layer, ring, say)
             except SobreError as err:
                 refusals.append(err)
                 continue
-            try:
-                blob = aes_key_unwrap_with_padding(wrapping_key, entry.ct)
-            # Assumed: this is "wrong key" as with a KEK, also for a length that KWP never gives.
-            except InvalidUnwrap:
-                raise WrongKey(f"{what}: the epoch key {entry.tp[:16].hex()} doesn't unwrap the entry") from None
         else:
             continue
         for refusal in refusals:
             if not isinstance(refusal, WrongKey):
                 say(f"{what}: another entry serves: {refusal}")
         return blob
-    # Assumed: "damaged" of a record goes before "wrong key".
-    for refusal in refusals:
-        if not isinstance(refusal, WrongKey):
-            raise refusal
-    raise WrongKey("; ".join([f"{what}: no entry for a key at hand", *map(str, refusals)]))
+    # Assumed: of several entries of type 2 the first one's error counts.
+    if refusals:
+        raise type(refusals[0])(f"{what}: {refusals[0]}")
+    raise WrongKey(f"{what}: no entry for a key at hand")
 
 
 def unlock(heads: Heads, ring: Keyring, epochs: Epochs, say: Say) -> Keys:

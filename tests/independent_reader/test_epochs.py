@@ -47,22 +47,23 @@ class EpochCase(Case):
         path.write_bytes(record.head)
         return path
 
-    def record_refused(self, raw: bytes, error: type[SobreError] = Damaged, note: object = "", of: Epoch | None = None) -> None:
+    def record_refused(self, raw: bytes, error: type[SobreError] = Damaged, note: object = "") -> None:
         """Only this record is there, and it is asked for an epoch key of layer 1."""
-        wanted = of or epoch()
-        (self.dir / wanted.file_name).write_bytes(raw)
+        (self.dir / epoch().file_name).write_bytes(raw)
         try:
-            reader.Epochs([str(self.dir)]).wrapping_key(wanted.id, 1, RING, self.said.append)
+            self.wrapping_key(epoch())
         except SobreError as err:
             self.assertIs(type(err), error, f"{note}: {err}")
-            self.assertIn(wanted.file_name, str(err))
             return
         self.fail(f"{note}: accepted")
 
     def record_serves(self, record: Epoch, ring: reader.Keyring = RING) -> None:
         self.lay(record)
-        key = reader.Epochs([str(self.dir)]).wrapping_key(record.id, record.layer, ring, self.said.append)
-        self.assertEqual(key, record.wrap)
+        self.assertEqual(self.wrapping_key(record, ring), record.wrap)
+
+    def wrapping_key(self, of: Epoch, ring: reader.Keyring = RING) -> bytes:
+        """What the file of that name gives: no entry of a snapshot takes part."""
+        return reader.open_record(reader.read_record(str(self.dir / of.file_name), of.id), of.layer, ring)
 
     def verify_far(self, data: bytes, ring: reader.Keyring = RING) -> None:
         self.verify(data, ring, epochs=[str(self.far)])
@@ -138,15 +139,19 @@ class Lacking(EpochCase):
         self.assertIn(one.file_name, lacking.stderr.decode())
         self.assertEqual(subprocess.run([*args, "--epochs", "."], input=c.join(), cwd=self.dir, stdout=subprocess.DEVNULL).returncode, 0)
 
-    def test_by_id_and_not_by_name(self) -> None:
+    def test_by_name_and_then_by_id(self) -> None:
         one, other = epoch(), epoch(seed=b"other")
         data = snapshot([one])
         self.lay(other, name=one.file_name)
-        self.assertIn("missing", self.refused(data, WrongKey))
-        self.lay(one, name=other.file_name)
-        self.verify(data)
+        message = self.refused(data)
+        self.assertIn("foreign", message)
+        self.assertIn(one.file_name, message)
+        for name in (other.file_name, "copy (2).sobre-epoch", one.file_name.upper(), f"{one.file_name}.old", one.id.hex()):
+            self.lay(one, name=name)
+        self.assertIn("foreign", self.refused(data))
         os.unlink(self.dir / one.file_name)
-        os.rename(self.dir / other.file_name, self.dir / "copy (2).sobre-epoch")
+        self.assertIn("missing", self.refused(data, WrongKey))
+        os.rename(self.dir / other.file_name, self.dir / one.file_name)
         self.verify(data)
         self.assertEqual(self.said, [])
 
@@ -219,7 +224,7 @@ class Lacking(EpochCase):
         self.assertEqual(len(good), 136)
         for ct in (*(bytes(n) for n in (1, 15, 16, 72, 135, 136, 137, 4096)), good[:-8], good + bytes(8), good[:-1], b"\1" + good[1:]):
             one.ct = ct
-            self.refused(snapshot([one]), WrongKey, note=len(ct))
+            self.assertIn("unwrap", self.refused(snapshot([one]), note=len(ct)))
         wrong_key = epoch(seed=b"other")
         for blob in (
             b"?", tag, tag + secret[:-1], tag + secret + b"\0", bytes(32) + secret, sha(b"sobre/1 dek\0\2" + c.H) + secret,
@@ -228,7 +233,7 @@ class Lacking(EpochCase):
             one.ct = aes_key_wrap_with_padding(one.wrap, blob)
             self.refused(snapshot([one]), Damaged, note=len(blob))
             one.ct = aes_key_wrap_with_padding(wrong_key.wrap, blob)
-            self.refused(snapshot([one]), WrongKey)
+            self.assertIn("unwrap", self.refused(snapshot([one])))
         # from another snapshot under the same epoch key
         one.ct = good
         self.verify(snapshot([one]))
@@ -263,9 +268,10 @@ class Hostile(EpochCase):
                 continue
             self.lay(forged, name=base.file_name)
             with self.assertRaises(SobreError, msg=at) as caught:
-                reader.Epochs([str(self.dir)]).wrapping_key(base.id, 1, RING, self.said.append)
+                self.wrapping_key(base)
             if 32 <= at < 48:
-                self.assertIn("missing", str(caught.exception))
+                self.assertIs(type(caught.exception), Damaged)
+                self.assertIn("foreign", str(caught.exception))
 
     def test_random_edits(self) -> None:
         """Whatever the bytes are, the answer is a typed refusal."""
@@ -282,7 +288,7 @@ class Hostile(EpochCase):
                 continue
             (self.dir / base.file_name).write_bytes(forged.head)
             with self.assertRaises(SobreError):
-                reader.Epochs([str(self.dir)]).wrapping_key(base.id, 1, RING, self.said.append)
+                self.wrapping_key(base)
 
     def test_lengths(self) -> None:
         head = bytes(epoch().head)
@@ -378,7 +384,7 @@ class Hostile(EpochCase):
                 odd.mend(mac=False)
                 self.lay(odd)
                 with self.assertRaisesRegex(Damaged, "mac"):
-                    reader.Epochs([str(self.dir)]).wrapping_key(one.id, layer, RING, self.said.append)
+                    self.wrapping_key(one)
 
     def test_blobs(self) -> None:
         one = epoch()
@@ -416,85 +422,115 @@ class Copies(EpochCase):
         record.head[1100] ^= 1
         return record
 
+    def clear(self) -> None:
+        for folder in (self.dir, self.far):
+            (folder / epoch().file_name).unlink(missing_ok=True)
+
     def test_further_folders(self) -> None:
         data = snapshot([epoch()])
-        self.lay(epoch(), self.far)
+        path = self.lay(epoch(), self.far)
         self.verify_far(data)
-        self.assertEqual(self.said, [])
+        self.assertEqual(len(self.said), 1)
+        for part in (str(path), str(self.dir / epoch().file_name), "missing"):
+            self.assertIn(part, self.said[0])
         empty = self.dir / "empty"
         empty.mkdir()
-        self.verify(data, epochs=[str(empty), str(self.far)])
-        self.assertIn(str(empty), self.missing(data, [str(empty)]))
-
-    def missing(self, data: bytes, folders: list[str]) -> str:
+        not_a_folder = self.put(b"", "file")
+        self.verify(data, epochs=[str(empty), str(self.dir / "none"), not_a_folder, str(self.far)])
         with self.assertRaises(WrongKey) as caught:
-            self.verify(data, epochs=folders)
-        return str(caught.exception)
+            self.verify(data, epochs=[str(empty)])
+        self.assertIn(str(empty), str(caught.exception))
 
-    def test_others_serve(self) -> None:
-        """The copy beside the snapshot is damaged, forged, not supported or for keys that are not at hand."""
-        data = snapshot([epoch()])
-        self.lay(epoch(), self.far)
-        forged = epoch()
+    def others(self) -> list[tuple[str, bytes, type[SobreError]]]:
+        """What may stand beside the snapshot without being of use there, and what it is refused as."""
+        forged, damaged = epoch(), self.broken()
         forged.head[SECTION + 8] ^= 1
         forged.mend(mac=False)
-        stranger = epoch(keys=[Recipient(STRANGER.public_key())])
-        for copy_beside in (self.broken(), forged, stranger, epoch(tlvs=[(0x8001, b"")]), epoch(keys=[Recipient(PUB1, ct=b"?")])):
-            self.lay(copy_beside)
+        one = epoch()
+        stranger = Recipient(STRANGER.public_key())
+        return [
+            ("damaged", bytes(damaged.head), Damaged),
+            ("cut short", bytes(one.head[:-1]), Damaged),
+            ("empty", b"", Damaged),
+            ("forged", bytes(forged.head), Damaged),
+            ("foreign", bytes(epoch(seed=b"other").head), Damaged),
+            ("of the other layer", bytes(epoch(2, fixed_edits=[(32, one.id)]).head), Damaged),
+            ("planted", bytes(epoch(seed=b"planted", fixed_edits=[(32, one.id)]).head), Damaged),
+            ("a snapshot", snapshot([Recipient(PUB1)])[:32768], NotSupported),
+            ("of a later version", bytes(epoch(fixed_edits=[(8, u16(2))]).head), NotSupported),
+            ("with a critical TLV", bytes(epoch(tlvs=[(0x8001, b"")]).head), NotSupported),
+            ("for other keys", bytes(epoch(keys=[stranger]).head), WrongKey),
+            ("not for the key it names", bytes(epoch(keys=[Recipient(PUB1, ct=b"?")]).head), WrongKey),
+        ]
+
+    def test_others_serve(self) -> None:
+        data = snapshot([epoch()])
+        self.lay(epoch(), self.far)
+        beside = self.dir / epoch().file_name
+        for what, raw, _ in self.others():
+            beside.write_bytes(raw)
             self.verify_far(data)
-            self.assertEqual(len(self.said), 1)
-            self.assertIn(copy_beside.file_name, self.said[0])
+            self.assertEqual(len(self.said), 1, what)
+            self.assertIn(str(beside), self.said[0], what)
+
+    def test_not_a_regular_file_beside(self) -> None:
+        self.lay(epoch(), self.far)
+        os.mkfifo(self.dir / epoch().file_name)
+        self.verify_far(snapshot([epoch()]))
+        self.assertEqual(len(self.said), 1)
 
     def test_nearest_counts(self) -> None:
         data = snapshot([epoch()])
         self.lay(epoch())
-        for farther in (self.broken(), epoch(generation=9, keys=[Recipient(PUB2)]), epoch(tlvs=[(0x8001, b"")])):
-            self.lay(farther, self.far)
+        for what, raw, _ in self.others():
+            (self.far / epoch().file_name).write_bytes(raw)
             self.verify_far(data)
-            self.assertEqual(self.said, [])
-            self.verify_far(data, FIRST)
+            self.assertEqual(self.said, [], what)
         # Whoever has only the KEK of the farther copy is served by that.
         self.lay(epoch(generation=9, keys=[Recipient(PUB2)]), self.far)
+        self.verify_far(data, FIRST)
+        self.assertEqual(self.said, [])
         self.verify_far(data, SECOND)
+        self.assertEqual(len(self.said), 1)
         self.far_refused(data, WrongKey, NOBODY)
 
     def test_the_nearest_error_is_told(self) -> None:
         data = snapshot([epoch()])
-        stranger = epoch(keys=[Recipient(STRANGER.public_key())])
-        newer = epoch(tlvs=[(0x8001, b"")])
-        for near, far, error in (
-            (self.broken(), stranger, Damaged), (stranger, self.broken(), WrongKey), (newer, self.broken(), NotSupported),
-            (None, self.broken(), Damaged), (self.broken(), None, Damaged),
-        ):  # fmt: skip
-            for record, folder in ((near, self.dir), (far, self.far)):
-                (folder / epoch().file_name).unlink(missing_ok=True)
-                if record is not None:
-                    self.lay(record, folder)
-            self.far_refused(data, error)
+        near, far = self.dir / epoch().file_name, self.far / epoch().file_name
+        others = self.others()
+        for (what, raw, error), (_, next_raw, _) in zip(others, others[5:] + others[:5], strict=True):
+            for here, there in ((raw, next_raw), (raw, None), (None, raw)):
+                self.clear()
+                for path, contents in ((near, here), (far, there)):
+                    if contents is not None:
+                        path.write_bytes(contents)
+                message = self.far_refused(data, error)
+                self.assertIn(str(far if here is None else near), message, what)
+        self.clear()
+        self.assertIn("missing", self.far_refused(data, WrongKey))
 
-    def test_right_name_before_other_names(self) -> None:
-        """In one folder the file of the right name is nearest; what is damaged under another name is nobody's copy."""
-        data = snapshot([epoch()])
-        self.lay(epoch())
-        for name in ("0.sobre-epoch", "z.sobre-epoch"):
-            self.lay(epoch(keys=[Recipient(PUB2)]), name=name)
-        self.verify(data, FIRST)
-        self.assertEqual(self.said, [])
-        self.verify(data, SECOND)
+    def test_the_first_entry_error_is_told(self) -> None:
+        """Several entries of type 2, none of which serves: the first one's error."""
+        one, two = epoch(), epoch(seed=b"two")
+        data = snapshot([Recipient(STRANGER.public_key()), one, two])
+        self.assertIn(one.file_name, self.refused(data, WrongKey))
+        self.lay(self.broken(seed=b"two"))
+        self.assertIn(one.file_name, self.refused(data, WrongKey))
+        self.lay(self.broken())
+        os.unlink(self.dir / two.file_name)
+        self.assertIn(one.file_name, self.refused(data))
+        self.lay(two)
+        self.verify(data)
         self.assertEqual(len(self.said), 1)
-        os.unlink(self.dir / epoch().file_name)
-        for name in ("0.sobre-epoch", "z.sobre-epoch"):
-            self.lay(self.broken(), name=name)
-        self.assertIn("missing", self.refused(data, WrongKey))
 
-    def test_planted_record(self) -> None:
-        """A record that somebody else made for the same id and KEK opens, and is not the one of the snapshot's entry."""
+    def test_planted_record_and_another_entry(self) -> None:
+        """An entry whose only copy doesn't unwrap it is passed over."""
         one = epoch()
-        self.lay(one, self.far)
-        planted = epoch(seed=b"planted", fixed_edits=[(32, one.id)])
-        self.assertEqual(planted.file_name, one.file_name)
-        self.lay(planted)
-        self.far_refused(snapshot([one]), WrongKey)
+        data = snapshot([one, Recipient(PUB2)])
+        self.lay(epoch(seed=b"planted", fixed_edits=[(32, one.id)]))
+        self.verify(data)
+        self.assertEqual(len(self.said), 1)
+        self.refused(data, Damaged, FIRST)
 
 
 class CommandLine(EpochCase):
@@ -539,7 +575,7 @@ class CommandLine(EpochCase):
             code, _, err = self.cli("verify", self.snap, *keys)
             self.assertEqual(code, 13)
             self.assertIn(record.name, err)
-            self.assertEqual(self.cli("verify", self.snap, *keys, "--epochs", str(self.dir / "none"))[0], 1)
+            self.assertEqual(self.cli("verify", self.snap, *keys, "--epochs", str(self.dir / "none"))[0], 13)
             away.rename(record)
 
     def test_snapshot_named_without_its_folder(self) -> None:

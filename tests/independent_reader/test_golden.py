@@ -82,9 +82,10 @@ class Golden(unittest.TestCase):
             sections = reader.inspect(str(GOLDEN / entry["file"]))["heads"]["A"]["sections"]
             for layer, (epoch, section) in enumerate(zip(entry["epochs"], sections), 1):
                 with self.subTest(epoch["file"]):
-                    record = reader.read_record(str(GOLDEN / epoch["file"]))
-                    self.assertEqual((reader.file_name(record.id), record.layer), (epoch["file"], layer))
-                    self.assertEqual(section["entries"][0]["epoch"], record.id.hex())
+                    ident = bytes.fromhex(section["entries"][0]["epoch"])
+                    self.assertEqual(reader.file_name(ident), epoch["file"])
+                    record = reader.read_record(str(GOLDEN / epoch["file"]), ident)
+                    self.assertEqual(record.layer, layer)
                     self.assertEqual([e.alg for e in record.section.entries], [1 + epoch["key"].startswith("sha1:")])
                     reader.open_record(record, layer, reader.load_keys([key_file(epoch["key"])]))
 
