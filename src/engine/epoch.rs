@@ -6,6 +6,7 @@
 mod folder;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use folder::{EpochFolder, read_epoch};
@@ -28,8 +29,8 @@ pub trait EpochRecords: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Io`], [`Error::Format`]: another place may have a copy.
     fn find(&self, id: &EpochId) -> Result<Option<EpochRecord>, Error>;
 
-    /// Says in a few words where the record would be, for a person who has to bring it back.
-    fn place(&self, id: &EpochId) -> String;
+    /// Returns the file in which the record is, or would be, for a person who has to bring it back.
+    fn place(&self, id: &EpochId) -> PathBuf;
 }
 
 /// An epoch key in hand, and its authenticated record.
@@ -81,7 +82,7 @@ impl Engine {
 
     /// Looks for epoch records beside this snapshot first.
     #[must_use]
-    pub fn beside(&self, snapshot: &std::path::Path) -> Self {
+    pub fn beside(&self, snapshot: &Path) -> Self {
         let mut engine = self.clone();
         engine.epochs.insert(0, Arc::new(EpochFolder::of(snapshot)));
         engine

@@ -44,7 +44,7 @@ pub enum Error {
         /// The epoch key.
         id: EpochId,
         /// Where it was looked for.
-        looked: Vec<String>,
+        looked: Vec<PathBuf>,
     },
     /// A record, header or manifest belongs to another snapshot.
     Foreign,
@@ -236,7 +236,15 @@ impl fmt::Display for Error {
                 f,
                 "the snapshot is sealed under epoch key {id}, whose record {} is missing; looked for it {}",
                 id.file_name(),
-                if looked.is_empty() { "nowhere".to_owned() } else { format!("at {}", looked.join(" and ")) }
+                match looked.as_slice() {
+                    [] => "nowhere".to_owned(),
+                    places => {
+                        format!(
+                            "in {}",
+                            places.iter().map(|place| escaped_path(place)).collect::<Vec<_>>().join(" and ")
+                        )
+                    }
+                }
             ),
             Self::Foreign => f.write_str("a part belongs to another snapshot"),
             Self::Format(error) if matches!((error.part, error.fault), (Part::Head(_), Fault::Magic)) => {

@@ -197,8 +197,11 @@ impl Engine {
         warnings: &mut Vec<Warning>,
     ) -> Result<Vec<(LayerSecret, LayerKeys)>, Error> {
         if !self.only.is_empty() && !head.envelope.sections().any(|section| self.names(section)) {
-            let wanted = head.envelope.sections().flat_map(wanted_keys).collect();
-            return Err(Error::KeyNotWanted { wanted });
+            // What a record that can't be had would name is not known.
+            let entries = head.envelope.sections().flat_map(|section| &section.entries);
+            let unread = entries.filter_map(|entry| self.unread_epoch(&entry.epoch()?)).next();
+            let wanted = || head.envelope.sections().flat_map(wanted_keys).collect();
+            return Err(unread.unwrap_or_else(|| Error::KeyNotWanted { wanted: wanted() }));
         }
         let mut opened = Vec::new();
         for &layer in layers {
@@ -270,7 +273,11 @@ impl Engine {
                     let wanted = record.section().into_iter().flat_map(|(section, _)| wanted_keys(section)).collect();
                     return Err(Error::KeyNotWanted { wanted });
                 }
-                self.unwrap_under_epoch(record, wrapped, about)
+                let unwrapped = self.unwrap_under_epoch(record, wrapped, about);
+                unwrapped.map_err(|error| match (&error, self.epochs.get(place)) {
+                    (Error::Format(_), Some(records)) => error.at(&records.place(id)),
+                    _ => error,
+                })
             });
             match unwrapped {
                 Ok(secret) => return Ok((secret, place == 0)),
@@ -337,6 +344,18 @@ impl Engine {
         })
     }
 
+    /// Says why no copy of an epoch key's record can be read; `None` when one can.
+    fn unread_epoch(&self, id: &EpochId) -> Option<Error> {
+        let mut first = None;
+        for (_, copy) in self.epoch_copies(id) {
+            match copy {
+                Ok(_) => return None,
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Some(first.unwrap_or_else(|| self.epoch_missing(*id)))
+    }
+
     fn key_missing(&self, section: &Section) -> Error {
         Error::KeyMissing {
             layer: section.layer,
@@ -359,7 +378,12 @@ fn wanted_keys(section: &Section) -> impl Iterator<Item = String> {
 fn could_be_damage(error: &Error) -> bool {
     match error {
         // An interrupted rewrap to another key leaves the older wrapper in one head.
-        Error::EpochMissing { .. } | Error::Format(_) | Error::KeyMissing { .. } | Error::KeyNotWanted { .. } => true,
+        Error::EpochMissing { .. }
+        | Error::Foreign
+        | Error::Format(_)
+        | Error::KeyMissing { .. }
+        | Error::KeyNotWanted { .. }
+        | Error::UnsuitableFile { .. } => true,
         Error::InFile { source, .. } => could_be_damage(source),
         Error::Provider(error) => error.kind == ProviderErrorKind::UnwrapFailed,
         _ => false,

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use crate::clock::UnixTime;
 use crate::format::blob::Layer;
 use crate::format::head::{frame, whole};
-use crate::format::header::{KIND_EPOCH, MAGIC, VERSION, hex};
+use crate::format::header::{CRITICAL_AT, KIND_EPOCH, MAGIC, VERSION, hex};
 use crate::format::wire::Fields;
 use crate::format::{Envelope, Fault, FormatError, HEADER_LEN, HeaderHash, Part, Section};
 use crate::kdf;
@@ -129,16 +129,19 @@ impl EpochHeader {
         if suite != 0 {
             return Err(fields.error(Fault::Unsupported { field: "suite", value: suite.into() }));
         }
+        // What a critical bit announces may change the rules for every field.
+        let critical =
+            u32::from_le_bytes(*bytes.get(CRITICAL_AT..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; 4]));
+        if critical != 0 {
+            return Err(fields.error(Fault::Unsupported { field: "critical bits", value: critical.into() }));
+        }
         let layer = fields.u8()?;
         let layer = [Layer::Inner, Layer::Outer]
             .into_iter()
             .find(|known| known.number() == layer)
             .ok_or_else(|| fields.error(Fault::Range { field: "layer", value: layer.into() }))?;
         fields.zeros(3)?;
-        let critical = fields.u32()?;
-        if critical != 0 {
-            return Err(fields.error(Fault::Unsupported { field: "critical bits", value: critical.into() }));
-        }
+        let _critical = fields.u32()?;
         let optional = fields.u32()?;
         let created = UnixTime(fields.u64()?);
         let id = EpochId(fields.array()?);

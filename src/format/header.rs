@@ -290,7 +290,7 @@ pub(super) const MAGIC: &[u8; 8] = b"\x89SOBRE\r\n";
 pub(super) const VERSION: u16 = 1;
 const KIND_SNAPSHOT: u8 = 1;
 pub(super) const KIND_EPOCH: u8 = 3;
-const CRITICAL_AT: usize = 16;
+pub(super) const CRITICAL_AT: usize = 16;
 /// base_id and base.
 const BASE_LEN: usize = 16 + 32;
 /// segment_log2 and the zeros behind it.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::catalog::{Catalog, EncryptionSet, SetKey, Snapshot, WrappedDek};
 use crate::engine::{EpochFolder, EpochKey, EpochRecords, Error, LayerPolicy, WrappingKey};
 use crate::format::{EpochId, EpochRecord};
-use crate::io::escaped_path;
 use crate::key::Thumbprint;
 use crate::manage::{Home, HomeError};
 use crate::provider::KeyProvider;
@@ -37,12 +36,8 @@ impl EpochRecords for CataloguedEpochs {
         Ok(known.map(|known| known.record))
     }
 
-    fn place(&self, _: &EpochId) -> String {
-        let path = escaped_path(&self.home.catalog_path());
-        match self.catalog() {
-            Some(_) => format!("the catalogue {path}"),
-            None => format!("the catalogue {path}, which is missing or can't be read"),
-        }
+    fn place(&self, _: &EpochId) -> PathBuf {
+        self.home.catalog_path()
     }
 }
 

@@ -410,9 +410,9 @@ class Head:
 
 def check_head(what: str, raw: bytes, kind: int) -> None:
     """What makes a head of any kind usable before its fields are looked at (section 9, step 1)."""
-    need(len(raw) == HEAD_LEN, f"{what}: not {HEAD_LEN} bytes")
+    need(len(raw) >= HEAD_LEN, f"{what}: not {HEAD_LEN} bytes")
     need(raw[:8] == MAGIC, f"{what}: magic")
-    need(sha(raw[:32736]) == raw[32736:], f"{what}: check hash")
+    need(sha(raw[:32736]) == raw[32736:HEAD_LEN], f"{what}: check hash")
     reason = fixed_unsupported(raw[:FIXED_LEN], kind)
     if reason is not None:
         raise NotSupported(f"{what}: {reason}")
@@ -728,6 +728,7 @@ def parse_epoch_record(raw: bytes) -> EpochRecord:
     need(layer in (1, 2), "epoch record: layer")
     need(is_zero(raw[13:16]) and is_zero(raw[48:FIXED_LEN]), "epoch record: zeros")
     envelope = parse_envelope(raw[FIXED_LEN:32736], {layer: (0,)})
+    need(len(raw) == HEAD_LEN, f"epoch record: not {HEAD_LEN} bytes")
     return EpochRecord(sha(raw[:FIXED_LEN]), layer, optional, created, raw[32:48], envelope)
 
 

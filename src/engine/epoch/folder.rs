@@ -12,7 +12,7 @@ use crate::engine::Error;
 use crate::engine::epoch::EpochRecords;
 use crate::engine::error::AtFile;
 use crate::format::{EpochId, EpochRecord, HEAD_LEN};
-use crate::io::{CommitError, PartialFile, escaped_path, read_exact_at};
+use crate::io::{CommitError, PartialFile, read_exact_at};
 
 /// A folder with snapshots, and the records of their epoch keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -123,8 +123,8 @@ impl EpochRecords for EpochFolder {
         }
     }
 
-    fn place(&self, id: &EpochId) -> String {
-        escaped_path(&self.path(id))
+    fn place(&self, id: &EpochId) -> PathBuf {
+        self.path(id)
     }
 }
 

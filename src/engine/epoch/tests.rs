@@ -81,8 +81,8 @@ impl EpochRecords for Elsewhere {
         Ok(Some(self.0.clone()))
     }
 
-    fn place(&self, _: &EpochId) -> String {
-        "elsewhere".to_owned()
+    fn place(&self, _: &EpochId) -> PathBuf {
+        "elsewhere".into()
     }
 }
 
@@ -158,6 +158,30 @@ fn the_nearest_copy_counts_and_the_operator_may_name_another_key() {
     assert_eq!(open(&engine.clone().with_keys(vec![world.thumbprint(1)]), &snapshot).expect("opens"), 5000);
     let stranger = engine.with_keys(vec![Thumbprint::from_bytes([1; 32])]);
     assert_eq!(open(&stranger, &snapshot).expect_err("not wanted").kind(), ErrorKind::WrongKey);
+}
+
+#[test]
+fn what_a_missing_record_would_name_is_not_known() {
+    let world = World::new();
+    let (epoch, snapshot) = world.sealed();
+    let engine = world.engine.clone().with_keys(vec![world.thumbprint(0)]);
+    std::fs::remove_file(snapshot.with_file_name(epoch.id().file_name())).expect("removes");
+    let error = open(&engine, &snapshot).expect_err("no record");
+    assert!(matches!(error.inner(), Error::EpochMissing { .. }), "{error}");
+}
+
+#[test]
+fn a_foreign_record_is_passed_over_when_another_entry_opens() {
+    let world = World::new();
+    let (epoch, recovery) = (world.epoch(0), world.keys[1].clone());
+    let layer = LayerPolicy::under_epoch(Arc::clone(&epoch), world.keys[0].clone(), vec![recovery]).expect("a policy");
+    let (disk, snapshot) = (world.path("disk"), world.path("snapshot.sobre"));
+    let (source, target) = (Source::Path(&disk), Target::Path(&snapshot));
+    let options = SealOptions::default();
+    world.engine.seal(source, target, &SealPolicy::new(layer), &options, &Control::default()).expect("seals");
+    let other = world.epoch(0);
+    std::fs::write(snapshot.with_file_name(epoch.id().file_name()), other.record().encode()).expect("writes");
+    assert_eq!(open(&world.engine, &snapshot).expect("opens"), 5000);
 }
 
 #[test]
