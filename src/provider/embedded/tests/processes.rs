@@ -257,7 +257,7 @@ fn rotations_under_kills(rotations: usize, processes: usize) {
         if log.lines().count() >= rotations {
             break log;
         }
-        assert!(start.elapsed() < Duration::from_secs(1200), "{} after 20 minutes", log.lines().count());
+        assert!(start.elapsed() < Duration::from_secs(3600), "{} after an hour", log.lines().count());
         children[victim] = spawn("rotate synthetically for ever", &path);
     };
     for mut child in children {
