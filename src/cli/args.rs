@@ -341,6 +341,9 @@ pub(crate) enum VaultCommand {
         /// Let deleted keys be purged before that time is over
         #[arg(long)]
         no_purge_protection: bool,
+        /// Say what would be done, and do nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Check vaults: their files, records and rights, their backup, and keys that need attention
     Check {
@@ -356,6 +359,9 @@ pub(crate) enum VaultCommand {
         /// Keep deleted keys for as long as the vault says, whoever wants to purge them; this can't be switched off again
         #[arg(long, required = true)]
         purge_protection: bool,
+        /// Say what would be done, and do nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Write all keys into a sealed file: under a passphrase, or a recovery key
     Backup {
@@ -375,6 +381,9 @@ pub(crate) enum VaultCommand {
         /// Open it with this private key instead of a passphrase: file:PRIV.pem
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
+        /// Say what would be done, and do nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Protect a vault with a passphrase, or with a key file again
     Passphrase {
@@ -384,6 +393,9 @@ pub(crate) enum VaultCommand {
         /// Read the new passphrase from a file
         #[arg(long, value_name = "FILE", conflicts_with = "remove")]
         new_passphrase_file: Option<PathBuf>,
+        /// Say what would be done, and do nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
 }
 

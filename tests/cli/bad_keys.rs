@@ -167,3 +167,22 @@ fn a_purge_in_its_retention_names_the_date_and_the_key_comes_back() {
     world.sobre("key recover second/k").code(0);
     world.sobre("open a.sobre out").code(0);
 }
+
+#[test]
+fn a_dry_run_of_a_vault_or_the_log_changes_nothing() {
+    let world = World::single();
+    let public = super::world::public_key();
+    world.run(["vault", "backup", "keys.bak", "--to", &public]).code(0);
+    let private = super::world::private_key();
+    let before = world.home_content();
+    world.sobre("vault create other -n").code(0).prints("would make vault 'other'");
+    world.sobre("vault create platform -n --owner platform").code(1).warns("platform");
+    world.sobre("vault update platform --purge-protection -n").code(0).prints("nothing was changed");
+    world.sobre("vault passphrase -n").code(0).prints("would be protected by a passphrase");
+    world.run(["vault", "restore", "keys.bak", "-n", "--key", &private]).code(0).prints("would get what it lacks of");
+    let elsewhere = ["--home", "elsewhere", "vault", "restore", "keys.bak", "-n", "--key", &private];
+    world.run(elsewhere).code(0).prints("would be made");
+    assert!(!world.has("elsewhere"));
+    world.sobre("audit restart -n").code(0).prints("nothing would be done");
+    assert!(world.home_content() == before, "something was changed");
+}

@@ -29,5 +29,9 @@ pub(crate) enum AuditCommand {
     /// Check that no record was changed, removed, added or moved
     Verify,
     /// Begin the log anew after a loss; what is left of it is set aside
-    Restart,
+    Restart {
+        /// Say what would be done, and do nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
 }

@@ -24,7 +24,8 @@ pub(crate) fn run(args: &AuditArgs, global: &Global, output: &Output) -> Result<
             show(&log, &filter, output)
         }
         AuditCommand::Verify => verify(&log, output),
-        AuditCommand::Restart => restart(&log, output),
+        AuditCommand::Restart { dry_run: true } => would_restart(&log, output),
+        AuditCommand::Restart { dry_run: false } => restart(&log, output),
     }
 }
 
@@ -176,6 +177,16 @@ fn facts(found: &Verification) -> Value {
         })).collect::<Vec<_>>(),
         "more_breaks": found.more_breaks,
     })
+}
+
+fn would_restart(log: &AuditLog, output: &Output) -> Result<ExitCode, Failure> {
+    let broken = !log.verify().is_ok_and(|found| found.is_intact());
+    output.say(if broken {
+        format!("the log would begin anew, what is left of it set aside in {}", escaped_path(log.folder()))
+    } else {
+        "the log is as it was written: nothing would be done".to_owned()
+    });
+    output.finish(json!({ "dry_run": true, "would_restart": broken }))
 }
 
 fn restart(log: &AuditLog, output: &Output) -> Result<ExitCode, Failure> {

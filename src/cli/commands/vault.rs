@@ -23,7 +23,7 @@ use crate::cli::units::count;
 
 pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     match &args.command {
-        VaultCommand::Create { name, owner, passphrase, retention_days, no_purge_protection } => {
+        VaultCommand::Create { name, owner, passphrase, retention_days, no_purge_protection, dry_run } => {
             let owner = match owner {
                 LayerName::Customer => Owner::Customer,
                 LayerName::Platform => Owner::Platform,
@@ -33,17 +33,40 @@ pub(crate) fn run(args: &VaultArgs, global: &Global, output: &Output) -> Result<
                 retention: Retention::of_days(*retention_days).unwrap_or(usual.retention),
                 purge_protection: usual.purge_protection && !no_purge_protection,
             };
+            if *dry_run {
+                return would_create(name, owner, soft_delete, global, output);
+            }
             create(name, owner, *passphrase, soft_delete, global, output)
         }
-        VaultCommand::Update { name, .. } => protect_from_purge(name, global, output),
+        VaultCommand::Update { name, dry_run, .. } => protect_from_purge(name, *dry_run, global, output),
         VaultCommand::Check { name } => check::run(name.as_deref(), global, output),
         VaultCommand::List => list(global, output),
         VaultCommand::Backup { file, to, force } => backup(file, to.as_deref(), *force, global, output),
-        VaultCommand::Restore { file, key } => restore(file, key.as_deref(), global, output),
-        VaultCommand::Passphrase { remove, new_passphrase_file } => {
-            passphrase(*remove, new_passphrase_file.as_deref(), global, output)
+        VaultCommand::Restore { file, key, dry_run } => restore(file, key.as_deref(), *dry_run, global, output),
+        VaultCommand::Passphrase { remove, new_passphrase_file, dry_run } => {
+            passphrase(*remove, new_passphrase_file.as_deref(), *dry_run, global, output)
         }
     }
+}
+
+fn would_create(
+    name: &str,
+    owner: Owner,
+    soft_delete: SoftDelete,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let name = vault_name(name)?;
+    let home = open_home(global)?;
+    if home.config().vault.contains_key(name.as_str()) {
+        return Err(HomeError::VaultExists(name.to_string()).into());
+    }
+    let whose = if owner == Owner::Platform { "platform's" } else { "customer's" };
+    output.say(format_args!(
+        "would make vault '{name}', the {whose}, which keeps deleted keys for {} days; nothing was changed",
+        soft_delete.retention.days()
+    ));
+    output.finish(json!({ "dry_run": true, "vault": name.to_string(), "retention_days": soft_delete.retention.days() }))
 }
 
 fn create(
@@ -65,9 +88,16 @@ fn create(
     }))
 }
 
-fn protect_from_purge(name: &str, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+fn protect_from_purge(name: &str, dry_run: bool, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
     let home = open_home(global)?;
     let vault = vault_name(name)?;
+    if dry_run {
+        let days = home.vault(&vault)?.soft_delete(&home.context()).map_err(HomeError::from)?.retention.days();
+        output.say(format_args!(
+            "vault '{name}' would keep deleted keys for {days} days, whoever wants to purge them; nothing was changed"
+        ));
+        return output.finish(json!({ "dry_run": true, "vault": name, "retention_days": days }));
+    }
     home.protect_from_purge(&vault)?;
     let (vault, cx) = (home.vault(&vault)?, home.context());
     let days = vault.soft_delete(&cx).map_err(HomeError::from)?.retention.days();
@@ -143,11 +173,20 @@ fn backup(file: &Path, to: Option<&str>, force: bool, global: &Global, output: &
     }))
 }
 
-fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+fn restore(
+    file: &Path,
+    key: Option<&str>,
+    dry_run: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let passphrases = Passphrases::of(global);
     let backup = BackupFile::open(file).map_err(|error| Failure::from(HomeError::from(error)).at(file))?;
     let contents = opened(&backup, key, &passphrases).map_err(|failure| failure.at(file))?;
     let home = open_home(global)?;
+    if dry_run {
+        return would_restore(&home, &contents, output);
+    }
     let (restored, created) = home.restore(&contents)?;
     say_created(output, &created);
     for vault in &restored {
@@ -165,13 +204,40 @@ fn restore(file: &Path, key: Option<&str>, global: &Global, output: &Output) -> 
     })).collect::<Vec<_>>() }))
 }
 
-fn passphrase(remove: bool, new: Option<&Path>, global: &Global, output: &Output) -> Result<ExitCode, Failure> {
+/// Says what a restore would bring; keys that are there already are known only when it is done.
+fn would_restore(home: &Home, contents: &Backup, output: &Output) -> Result<ExitCode, Failure> {
+    let config = home.config();
+    let mut rows = Vec::new();
+    for vault in &contents.vaults {
+        let versions: usize = vault.keys.iter().map(|key| key.versions.len()).sum();
+        let made = !config.vault.contains_key(vault.name.as_str());
+        let what = if made { "would be made, and get" } else { "would get what it lacks of" };
+        output.say(format_args!("vault '{}' {what} {}", vault.name, count(versions, "key version")));
+        rows.push(json!({ "name": vault.name.to_string(), "versions": versions, "made": made }));
+    }
+    output.say("nothing was changed");
+    output.finish(json!({ "dry_run": true, "vaults": rows, "epoch_keys": contents.epochs.len() }))
+}
+
+fn passphrase(
+    remove: bool,
+    new: Option<&Path>,
+    dry_run: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let home = open_home_with(global, Passphrases::of(global).with_new_from(new))?;
     let names = home.vault_names()?;
     let [name] = names.as_slice() else {
         return Err(Failure::usage("there are several vaults", "name one with --vault NAME"));
     };
     let protection = if remove { Protection::KeyFile } else { Protection::Passphrase(PassphraseCost::default()) };
+    if dry_run {
+        home.vault(name)?;
+        let by = if remove { "its key file" } else { "a passphrase" };
+        output.say(format_args!("vault '{name}' would be protected by {by}; nothing was changed"));
+        return output.finish(json!({ "dry_run": true, "vault": name.to_string() }));
+    }
     home.set_protection(name, protection)?;
     output.say(if remove {
         format!("vault '{name}' is protected by its key file now")
