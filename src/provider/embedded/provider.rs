@@ -77,6 +77,7 @@ impl KeyProvider for EmbeddedVault {
 impl EmbeddedVault {
     /// Returns the private key that unwraps, if it may.
     fn opened(&self, wrapped: &WrappedKey, cx: &OpContext) -> Result<Arc<OpenedKey>, ProviderError> {
+        cx.in_time(&self.settings.name, &wrapped.id)?;
         let stamp = self.database.stamp(cx.remaining()).map_err(|error| self.answer(error, &wrapped.id))?;
         if let Some(key) = self.cache.key(&wrapped.thumbprint, stamp) {
             return Ok(key);
@@ -133,6 +134,7 @@ impl EmbeddedVault {
         key: &str,
         read: impl FnOnce(&View<'_>) -> Result<T, Fault>,
     ) -> Result<T, ProviderError> {
+        cx.in_time(&self.settings.name, key)?;
         self.inspect(cx, read).map_err(|error| self.answer(error, key))
     }
 
