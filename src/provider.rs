@@ -13,6 +13,8 @@ mod error;
 #[cfg(feature = "store")]
 pub mod import;
 mod pem;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 mod rights;
 
 use std::fmt;
