@@ -1,7 +1,7 @@
 //! What an administrator's changes do.
 
-use crate::key::{KeyName, KeyRef, KeyState, Thumbprint};
-use crate::provider::conformance::world::{World, cx, fresh_name, too_late};
+use crate::key::{KeyName, KeyState, Thumbprint};
+use crate::provider::conformance::world::{World, cx, fresh_name};
 use crate::provider::conformance::{Finding, checks};
 use crate::provider::{KeyChanges, ProviderErrorKind};
 
@@ -11,7 +11,6 @@ checks! {
     sizes_that_no_vault_has_are_refused [Administration],
     rotation_makes_new_material_and_the_old_version_unwraps [Administration],
     unknown_key_is_not_changed [Administration],
-    passed_deadline_makes_no_key [Administration],
 }
 
 fn created_key_is_enabled_and_wraps(world: &World<'_>) -> Result<(), Finding> {
@@ -67,23 +66,4 @@ fn unknown_key_is_not_changed(world: &World<'_>) -> Result<(), Finding> {
     world.refused("rotating an unknown key", &kinds, admin.rotate(&unknown, &cx()))?;
     let updated = admin.update(&unknown, None, &KeyChanges::disable(), &cx());
     world.refused("disabling an unknown key", &kinds, updated).map(drop)
-}
-
-fn passed_deadline_makes_no_key(world: &World<'_>) -> Result<(), Finding> {
-    let name = fresh_name();
-    let created = world.admin()?.create(&name, 2048, &too_late());
-    world.refused("a passed deadline", &[ProviderErrorKind::Timeout], created)?;
-    let by = KeyRef::Named { vault: None, name, version: None };
-    let found = world.subject.provider.version(&by, &cx());
-    world.refused("the key that was not made", &[ProviderErrorKind::NotFound], found)?;
-    let made = world.made()?;
-    let rotated = world.admin()?.rotate(&made.name, &too_late());
-    world.refused("a passed deadline", &[ProviderErrorKind::Timeout], rotated)?;
-    let by = KeyRef::Named { vault: None, name: made.name, version: None };
-    let newest = world.version(&by)?;
-    if newest.thumbprint == made.second.thumbprint {
-        Ok(())
-    } else {
-        Err(Finding::new("no rotation after the deadline", newest.id))
-    }
 }

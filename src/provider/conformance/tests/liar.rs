@@ -87,7 +87,6 @@ impl Lie {
     pub(super) const OF_ADMINISTRATORS: &[(Self, &str)] = &[
         (Self::AcceptsAnySize, "sizes_that_no_vault_has_are_refused"),
         (Self::CreateGivesWhatIsThere, "taken_name_is_refused_in_any_case"),
-        (Self::IgnoresDeadlines, "passed_deadline_makes_no_key"),
         (Self::RotationKeepsMaterial, "rotation_makes_new_material_and_the_old_version_unwraps"),
     ];
 }
