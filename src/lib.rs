@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] turns disks into snapshots and back: [`Engine::sealer`] and [`engine::Opener`] work on chunks in place, without I/O;
 //! [`Engine::seal`] and [`Engine::open_whole`] carry whole files, devices and pipes; [`Engine::open`] reads at any offset. Keys come from
-//! [`provider`]s: an embedded vault, or PEM files. [`mod@format`] is the container, [`xts`] the kernels, [`measure`] what they reach here.
+//! [`provider`]s: an embedded vault, PEM files, or PKCS#11 tokens. [`mod@format`] is the container, [`xts`] the kernels, [`measure`]
+//! what they reach here.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -4,6 +4,8 @@
 mod audited;
 mod bulk;
 mod change;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 #[cfg(feature = "store")]
 pub mod embedded;
@@ -11,6 +13,8 @@ mod error;
 #[cfg(feature = "store")]
 pub mod import;
 mod pem;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 mod rights;
 
 use std::fmt;
@@ -44,7 +48,8 @@ pub struct WrappedKey {
 
 /// Run-time rights on a vault: get, wrap, unwrap (R34).
 ///
-/// Implementations are shared between threads and block until the deadline of the [`OpContext`] at the latest.
+/// Implementations are shared between threads and block until the deadline of the [`OpContext`] at the latest. Where it has passed
+/// already, every method but `name` answers [`Timeout`](ProviderErrorKind::Timeout) and does nothing.
 pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     /// Returns the name under which the vault is configured.
     fn name(&self) -> &VaultName;
@@ -225,6 +230,7 @@ pub(crate) fn wrap_locally(
     secret: &SecretBytes,
     cx: &OpContext,
 ) -> Result<WrappedKey, ProviderError> {
+    cx.in_time(vault, &kek.id)?;
     kek.may_wrap(cx.now()).map_err(|refusal| ProviderError::new(refusal.into(), vault, &kek.id))?;
     let ciphertext = kek
         .public

@@ -30,7 +30,8 @@ mkdir -p "$log_folder"
 
 # program:debian-package
 programs=(cc:gcc c++:g++ cryptsetup:cryptsetup-bin qemu-img:qemu-utils mke2fs:e2fsprogs e2fsck:e2fsprogs openssl:openssl
-    python3:python3 losetup:util-linux flock:util-linux script:bsdutils objdump:binutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck faketime:faketime)
+    python3:python3 losetup:util-linux flock:util-linux script:bsdutils objdump:binutils pkg-config:pkg-config age:age restic:restic strace:strace shellcheck:shellcheck faketime:faketime
+    softhsm2-util:softhsm2 certutil:libnss3-tools)
 
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
@@ -41,6 +42,7 @@ missing_packages() {
     for entry in "${programs[@]}"; do have "${entry%%:*}" || echo "${entry##*:}"; done | sort -u
     [ -e /usr/include/openssl/evp.h ] || echo libssl-dev
     [ -x /usr/bin/time ] || echo time
+    compgen -G '/usr/lib/*/libsoftokn3.so' >/dev/null || echo libnss3
     if have python3 && ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then echo python3-venv; fi
 }
 
@@ -117,6 +119,9 @@ lints() {
     cargo clippy -q --all-targets --all-features -- -D warnings
     cargo clippy -q --no-default-features -- -D warnings
     cargo clippy -q --no-default-features --features store -- -D warnings
+    cargo clippy -q --no-default-features --features conformance,pkcs11 -- -D warnings
+    cargo fmt --check --manifest-path tests/pkcs11_shim/Cargo.toml
+    cargo clippy -q --manifest-path tests/pkcs11_shim/Cargo.toml --target-dir target/pkcs11_shim -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps --document-private-items --all-features; }
@@ -146,7 +151,7 @@ python_reader() {
 }
 
 # The ignored tests of the library print figures, take minutes, or write golden files: by hand only.
-needs_programs() { SOBRE_PYTHON=$venv/bin/python cargo test --test '*' -- --ignored --skip timing; }
+needs_programs() { SOBRE_PYTHON=$venv/bin/python cargo test --features conformance,pkcs11 --test '*' -- --ignored --skip timing; }
 
 interop() {
     local script
@@ -200,7 +205,7 @@ prepare
 stage lints lints
 stage docs docs
 stage deny deny
-stage tests cargo test
+stage tests cargo test --features conformance,pkcs11
 stage backends backends
 stage needs-programs needs_programs
 stage python-reader python_reader

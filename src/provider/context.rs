@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::audit::{CorrelationId, Properties};
 use crate::clock::{Clock, SystemClock, UnixTime};
+use crate::key::VaultName;
 use crate::provider::audited::Queue;
+use crate::provider::{ProviderError, ProviderErrorKind};
 
 /// The deadline of an operation, by the clock that measures it, and the request that it belongs to.
 #[derive(Clone, Debug)]
@@ -56,6 +58,14 @@ impl OpContext {
     /// Returns how much time is left, zero when the deadline has passed.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Refuses what is asked after the deadline, before anything is done about it.
+    pub(super) fn in_time(&self, vault: &VaultName, key: &str) -> Result<(), ProviderError> {
+        if self.remaining().is_zero() {
+            return Err(ProviderError::new(ProviderErrorKind::Timeout, vault, key));
+        }
+        Ok(())
     }
 
     /// Returns the clock that measures the deadline.

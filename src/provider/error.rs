@@ -40,13 +40,16 @@ impl fmt::Display for ProviderError {
             ProviderErrorKind::Busy => write!(f, "vault '{vault}' is in use by another process"),
             ProviderErrorKind::Damaged => write!(f, "vault '{vault}' is damaged"),
             ProviderErrorKind::Deleted => write!(f, "key {key} in vault '{vault}' is deleted"),
+            ProviderErrorKind::Denied if key.0.is_empty() => write!(f, "vault '{vault}' denies access"),
             ProviderErrorKind::Denied => write!(f, "vault '{vault}' denies access to key {key}"),
             ProviderErrorKind::Disabled => write!(f, "key {key} in vault '{vault}' is disabled"),
             ProviderErrorKind::Exists => write!(f, "vault '{vault}' has a key {key} already"),
             ProviderErrorKind::Expired => write!(f, "key {key} in vault '{vault}' has expired"),
             ProviderErrorKind::Locked if self.source.is_some() => write!(f, "vault '{vault}' stays locked"),
             ProviderErrorKind::Locked => write!(f, "the passphrase of vault '{vault}' is wrong"),
+            ProviderErrorKind::Lying if key.0.is_empty() => write!(f, "vault '{vault}' gave an answer that is none"),
             ProviderErrorKind::Lying => write!(f, "vault '{vault}' gave an answer that is not about key {key}"),
+            ProviderErrorKind::NotFound if key.0.is_empty() => write!(f, "vault '{vault}' is not there"),
             ProviderErrorKind::NotFound => write!(f, "vault '{vault}' has no key {key}"),
             ProviderErrorKind::NotYetValid => write!(f, "key {key} in vault '{vault}' is not valid yet"),
             ProviderErrorKind::Throttled { retry_after } => {
@@ -58,6 +61,7 @@ impl fmt::Display for ProviderError {
                 write!(f, "the audit log can't record what is done in vault '{vault}'")
             }
             ProviderErrorKind::Unrecorded => write!(f, "the audit log can't record what is done with key {key}"),
+            ProviderErrorKind::Unsupported if key.0.is_empty() => write!(f, "vault '{vault}' can't do this"),
             ProviderErrorKind::Unsupported => write!(f, "vault '{vault}' can't do this with key {key}"),
             ProviderErrorKind::UnwrapFailed => write!(f, "key {key} in vault '{vault}' does not unwrap this"),
         }
@@ -179,6 +183,17 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_of_a_whole_vault_names_no_key() {
+        use ProviderErrorKind::*;
+        let vault = "hsm".parse().expect("a name");
+        for kind in [Denied, Lying, Locked, NotFound, Timeout, Unavailable, Unrecorded, Unsupported] {
+            let text = ProviderError::new(kind, &vault, "").to_string();
+            assert!(!text.contains(" key"), "{text}");
+        }
+        assert_eq!(ProviderError::new(NotFound, &vault, "a").to_string(), "vault 'hsm' has no key a");
+    }
 
     #[test]
     fn only_an_outage_leads_to_another_vault() {

@@ -66,7 +66,8 @@ impl KeyProvider for PemFiles {
         &self.name
     }
 
-    fn version(&self, key: &KeyRef, _cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+    fn version(&self, key: &KeyRef, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+        cx.in_time(&self.name, &key.to_string())?;
         let found = match key {
             KeyRef::Alias(prefix) => {
                 let fits = |known: &&PemKey| prefix.matches(&KeyAlias::Spki(SpkiHash::of(&known.version.public)));
@@ -79,7 +80,8 @@ impl KeyProvider for PemFiles {
         found.map(|known| known.version.clone()).ok_or_else(|| self.missing(&key.to_string()))
     }
 
-    fn find(&self, of: &Thumbprint, _cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+    fn find(&self, of: &Thumbprint, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
+        cx.in_time(&self.name, &format!("jkt:{of}"))?;
         self.keys.get(of).map(|known| known.version.clone()).ok_or_else(|| self.missing(&format!("jkt:{of}")))
     }
 
@@ -87,7 +89,8 @@ impl KeyProvider for PemFiles {
         wrap_locally(&self.name, kek, WrapAlgorithm::RsaOaep256, secret, cx)
     }
 
-    fn unwrap_key(&self, wrapped: &WrappedKey, _cx: &OpContext) -> Result<SecretBytes, ProviderError> {
+    fn unwrap_key(&self, wrapped: &WrappedKey, cx: &OpContext) -> Result<SecretBytes, ProviderError> {
+        cx.in_time(&self.name, &wrapped.id)?;
         let known = self.keys.get(&wrapped.thumbprint).ok_or_else(|| self.missing(&wrapped.id))?;
         let private = known.private.as_ref().ok_or_else(|| {
             ProviderError::new(ProviderErrorKind::Unsupported, &self.name, &known.version.id).because(PublicOnly)

@@ -24,6 +24,7 @@ impl KeyProvider for EmbeddedVault {
 
     fn version(&self, key: &KeyRef, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let text = key.to_string();
+        cx.in_time(&self.settings.name, &text)?;
         self.allow(Right::Get, &text)?;
         let found = match key {
             KeyRef::Alias(prefix) => self.looked_up(cx, &text, |view| aliases::find(view, prefix))?,
@@ -54,6 +55,7 @@ impl KeyProvider for EmbeddedVault {
 
     fn find(&self, of: &Thumbprint, cx: &OpContext) -> Result<KeyVersion, ProviderError> {
         let text = format!("jkt:{of}");
+        cx.in_time(&self.settings.name, &text)?;
         self.allow(Right::Get, &text)?;
         let found = self.looked_up(cx, &text, |view| by_thumbprint(view, of))?;
         found.first().map(|record| self.described(record)).ok_or_else(|| self.missing(&text))
@@ -77,6 +79,7 @@ impl KeyProvider for EmbeddedVault {
 impl EmbeddedVault {
     /// Returns the private key that unwraps, if it may.
     fn opened(&self, wrapped: &WrappedKey, cx: &OpContext) -> Result<Arc<OpenedKey>, ProviderError> {
+        cx.in_time(&self.settings.name, &wrapped.id)?;
         let stamp = self.database.stamp(cx.remaining()).map_err(|error| self.answer(error, &wrapped.id))?;
         if let Some(key) = self.cache.key(&wrapped.thumbprint, stamp) {
             return Ok(key);

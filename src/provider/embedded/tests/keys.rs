@@ -94,7 +94,7 @@ fn expired_and_future_keys_unwrap_but_do_not_wrap() {
     let (_folder, path) = folder();
     let vault = plain(&path);
     let clock = Arc::new(VirtualClock::at(UnixTime(1000)));
-    let context = OpContext::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(60));
+    let context = OpContext::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(3600));
     let key = insert(&vault, "dated", KeyState::Enabled, Some(UnixTime(500)), Some(UnixTime(2000)));
     let wrapped = vault.wrap_key(&key, &secret(), &context).expect("wraps");
     clock.advance(Duration::from_secs(1000));
