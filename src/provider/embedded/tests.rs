@@ -3,6 +3,7 @@
 mod aliases;
 mod backups;
 mod deletion;
+mod golden;
 mod keys;
 mod lifecycle;
 mod model;
