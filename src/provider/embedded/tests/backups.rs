@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use super::keys::{insert, pkcs8_of, private_parts};
-
 use super::*;
 use crate::io::{CommitError, partial_path};
 use crate::key::Thumbprint;

@@ -130,7 +130,8 @@ fn a_hundred_thousand_deks_are_moved_at_the_rate_of_the_private_key() {
     let (_folder, path) = folder();
     let vault = plain(&path);
     let old = import(&vault, "backup");
-    let new = vault.import(&name("next"), &test_key("rsa3072"), &cx()).expect("a key");
+    let new = vault.rotate(&name("backup"), &cx()).expect("a version of the same size");
+    assert_eq!(new.public.bits(), old.public.bits());
     let der = key_der("rsa2048.pkcs8");
     let raw = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(&der).expect("a key")).expect("a key");
     let deks: Vec<SecretBytes> = (0..1000).map(|_| SecretBytes::copied_from(&[7; 128])).collect();
