@@ -71,6 +71,9 @@ pub fn payload() -> Vec<u8> {
     bytes.extend_from_slice(&(pkcs8.len() as u16).to_le_bytes());
     bytes.extend_from_slice(&pkcs8);
     bytes.extend_from_slice(b"\x01\x02\x02\x00\x0a\x0b");
+    let record = include_bytes!("../../vectors/golden/5a653dc86934269d41313631ad4ff538.sobre-epoch");
+    bytes.extend_from_slice(&1_u32.to_le_bytes());
+    bytes.extend_from_slice(record);
     bytes
 }
 
